@@ -1,0 +1,56 @@
+/** Facts about a run, in the order they became durable. Reporters read them; nothing else depends on them. */
+export type ProgressEvent =
+  | { readonly kind: 'run-started'; readonly task: string; readonly counts: RequestCounts }
+  | { readonly kind: 'requests-added'; readonly added: number; readonly counts: RequestCounts }
+  | {
+      readonly kind: 'batch-changed'
+      readonly file: number
+      readonly status: string
+      readonly model: string
+      readonly requests: number
+      readonly completed?: number
+      readonly failed?: number
+      readonly remoteId?: string
+    }
+  | {
+      readonly kind: 'direct-started'
+      readonly file: number
+      readonly model: string
+      readonly requests: number
+    }
+  | {
+      readonly kind: 'waiting'
+      readonly reason: string
+      readonly untilMs: number
+      readonly counts: RequestCounts
+    }
+  | { readonly kind: 'judged'; readonly counts: RequestCounts }
+  | {
+      readonly kind: 'request-failed'
+      readonly key: string
+      readonly reason: string
+      readonly final: boolean
+    }
+  | {
+      readonly kind: 'direct-call'
+      readonly key: string
+      readonly ok: boolean
+      readonly request: string
+      readonly reply: string
+    }
+  | { readonly kind: 'warning'; readonly code: string; readonly message: string }
+  | { readonly kind: 'run-finished'; readonly outcome: string; readonly counts: RequestCounts }
+
+/** Where the requests of a task are. `requests = succeeded + failed + pending`; `queued + inFlight <= pending`. */
+export interface RequestCounts {
+  readonly requests: number
+  readonly succeeded: number
+  readonly failed: number
+  readonly pending: number
+  /** In a local queue file, not sent. */
+  readonly queued: number
+  /** In a remote batch, or sent directly and not answered. */
+  readonly inFlight: number
+  /** Spent so far, in nano-USD (10^-9 USD); undefined while a price is unknown. */
+  readonly costNanoUsd: number | undefined
+}
