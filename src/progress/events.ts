@@ -35,6 +35,8 @@ export type ProgressEvent =
       readonly kind: 'direct-call'
       readonly key: string
       readonly ok: boolean
+      /** Answered, but with something to look at: refused, cut off, filtered. */
+      readonly warned: boolean
       readonly request: string
       readonly reply: string
     }

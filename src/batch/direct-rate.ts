@@ -1,0 +1,46 @@
+/** How fast direct calls may go: additive increase, multiplicative decrease, and a pause when the server asks for one. */
+export interface DirectRate {
+  /** Calls at once; a fraction so that growth is one per round of calls. */
+  readonly limit: number
+  readonly max: number
+  /** Nothing is sent before this time. */
+  readonly pausedUntilMs: number
+  /** Consecutive pushbacks. */
+  readonly pushbacks: number
+}
+
+const MIN_PAUSE_MS = 1_000
+const MAX_PAUSE_MS = 60_000
+const SHRINK = 0.5
+
+export const initialRate = (concurrency: number): DirectRate => ({
+  limit: concurrency,
+  max: concurrency,
+  pausedUntilMs: 0,
+  pushbacks: 0,
+})
+
+/** Calls that may be on the wire at once: at least 1. */
+export const concurrencyOf = (rate: DirectRate): number => Math.max(1, Math.floor(rate.limit))
+
+/** The server answered normally. */
+export const afterSuccess = (rate: DirectRate): DirectRate =>
+  rate.limit >= rate.max && rate.pushbacks === 0
+    ? rate
+    : { ...rate, limit: Math.min(rate.max, rate.limit + 1 / Math.max(1, rate.limit)), pushbacks: 0 }
+
+/**
+ * The server pushed back (429, 5xx, or no answer). Calls that were already on the wire when the pause began count as
+ * one pushback with the call that caused it, or a full round of 429 would shrink the limit to one.
+ */
+export function afterPushback(rate: DirectRate, nowMs: number, retryAfterMs: number | undefined): DirectRate {
+  const asked = retryAfterMs === undefined ? 0 : nowMs + retryAfterMs
+  if (nowMs < rate.pausedUntilMs) return { ...rate, pausedUntilMs: Math.max(rate.pausedUntilMs, asked) }
+  const own = nowMs + Math.min(MAX_PAUSE_MS, MIN_PAUSE_MS * 2 ** rate.pushbacks)
+  return {
+    ...rate,
+    limit: Math.max(1, rate.limit * SHRINK),
+    pausedUntilMs: retryAfterMs === undefined ? own : asked,
+    pushbacks: rate.pushbacks + 1,
+  }
+}

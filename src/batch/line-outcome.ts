@@ -1,0 +1,143 @@
+import type { Endpoint, WireResultLine } from '../openai/wire.ts'
+import type { Failure } from './reply.ts'
+
+type Json = Readonly<Record<string, unknown>>
+
+/** What one result line says about its request: an answer, to be read by `readReply`, or why there is none. */
+export type LineOutcome =
+  | { readonly kind: 'reply'; readonly body: Json }
+  | { readonly kind: 'failure'; readonly failure: Failure }
+
+/** The field that an answer of each endpoint has and an error body has not. */
+const ANSWER_FIELD = {
+  '/v1/chat/completions': 'choices',
+  '/v1/responses': 'output',
+  '/v1/embeddings': 'data',
+} as const satisfies Record<Endpoint, string>
+
+/** Codes of requests that the server never tried, because their batch ended first. */
+const NOT_TRIED: ReadonlySet<string> = new Set(['batch_expired', 'batch_cancelled'])
+/** Codes that pass, of errors that carry no HTTP status. */
+const PASSING: ReadonlySet<string> = new Set([
+  'server_error',
+  'internal_error',
+  'internal_server_error',
+  'rate_limit_exceeded',
+  'service_unavailable',
+  'timeout',
+])
+const KEPT_TEXT = 2000
+
+/**
+ * Reads one line of an output file, an error file or a `_replies` segment. The fields that Nightshift uses are
+ * checked and taken as far as they make sense; undefined when the text is no JSON object with a `custom_id`.
+ */
+export function parseResultLine(text: string): WireResultLine | undefined {
+  const line = parseJson(text)
+  if (!isRecord(line) || typeof line.custom_id !== 'string') return undefined
+  const response = line.response
+  return {
+    custom_id: line.custom_id,
+    response: isRecord(response) ? readResponse(response) : null,
+    error: line.error ?? null,
+  }
+}
+
+const readResponse = (response: Json): NonNullable<WireResultLine['response']> => ({
+  status_code: statusOf(response.status_code),
+  request_id: typeof response.request_id === 'string' ? response.request_id : null,
+  body: response.body ?? null,
+})
+
+/** Some servers write the status as text, and 0 for none. */
+function statusOf(value: unknown): number | null {
+  const status = typeof value === 'string' ? Number.parseInt(value, 10) : value
+  return typeof status === 'number' && Number.isInteger(status) && status > 0 ? status : null
+}
+
+/** Undefined for what is no JSON; what that means is for the caller to say. */
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined
+    throw error
+  }
+}
+
+/**
+ * Decides what a line means for its request. Whatever looks like an answer is one, even beside an error: it was
+ * paid for. Errors are found in `response.body.error`, in `error`, or in both; unknown codes fail this request
+ * only, for good, and keep the server's text (at most 2,000 characters).
+ */
+export function classifyLine(line: WireResultLine, expected: Endpoint): LineOutcome {
+  const status = line.response?.status_code || undefined
+  const raw = line.response?.body
+  const body = typeof raw === 'string' ? (parseJson(raw) ?? raw) : raw
+  if (isRecord(body) && isAnswer(line, status, body, expected)) return { kind: 'reply', body }
+  return { kind: 'failure', failure: readFailure(status, body, line.error) }
+}
+
+function isAnswer(line: WireResultLine, status: number | undefined, body: Json, expected: Endpoint): boolean {
+  if (status !== undefined && (status < 200 || status >= 300)) return false
+  if (Array.isArray(body[ANSWER_FIELD[expected]])) return true
+  return status !== undefined && !readError(body.error) && !readError(line.error)
+}
+
+/** A request that neither file of a finished batch mentions. */
+export const missingLine = (): LineOutcome => ({
+  kind: 'failure',
+  failure: {
+    code: 'missing_line',
+    message: 'the batch finished without a line for this request',
+    retryable: true,
+    countsAsAttempt: true,
+  },
+})
+
+function readFailure(status: number | undefined, body: unknown, lineError: unknown): Failure {
+  const refused = status !== undefined && status >= 300
+  const first = readError(isRecord(body) ? body.error : undefined) ?? readError(lineError) ?? readError(body)
+  const code = first?.code ?? readError(lineError)?.code ?? (first || refused ? undefined : 'empty_reply')
+  return {
+    code: code ?? (refused ? `http_${status}` : 'bad_reply'),
+    message: (first?.message ?? 'the server answered with nothing').slice(0, KEPT_TEXT),
+    ...(status !== undefined && { status }),
+    retryable: refused ? isPassingStatus(status) : isPassingCode(code),
+    countsAsAttempt: code === undefined || !NOT_TRIED.has(code),
+  }
+}
+
+const isPassingStatus = (status: number): boolean =>
+  status === 408 || status === 409 || status === 429 || (status >= 500 && status !== 501 && status !== 505)
+
+/** Without a status the code decides. No code at all is no word of the server's about this request. */
+const isPassingCode = (code: string | undefined): boolean =>
+  code === undefined ||
+  code === 'empty_reply' ||
+  NOT_TRIED.has(code) ||
+  PASSING.has(code) ||
+  isPassingStatus(Number(code))
+
+interface FoundError {
+  readonly code: string | undefined
+  readonly message: string
+}
+
+/** An error block of any make; undefined where there is none (`null`, an empty text, an empty object). */
+function readError(value: unknown): FoundError | undefined {
+  if (value === null || value === undefined || value === '') return undefined
+  if (typeof value === 'string') return { code: undefined, message: value }
+  if (!isRecord(value)) return { code: undefined, message: JSON.stringify(value) }
+  if (Object.keys(value).length === 0) return undefined
+  const message = textOf(value.message) ?? textOf(value.detail) ?? JSON.stringify(value)
+  return { code: textOf(value.code) ?? textOf(value.type), message }
+}
+
+function textOf(value: unknown): string | undefined {
+  if (typeof value === 'number') return String(value)
+  return typeof value === 'string' && value !== '' ? value : undefined
+}
+
+const isRecord = (value: unknown): value is Json =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)

@@ -1,0 +1,61 @@
+import { inPhase, type QueueFile } from './queue-file.ts'
+
+export interface SealSettings {
+  readonly forceDirect: boolean
+  /** Fewer lines than this are not worth a batch and go directly. */
+  readonly minBatchRequests: number
+  readonly maxBatchRequests: number
+  readonly maxBatchBytes: number
+  /** With `forceDirect`: lines in one direct set. */
+  readonly maxDirectRequests: number
+}
+
+export interface QueueFacts {
+  /** New requests may still come by themselves. */
+  readonly producing: boolean
+  /** Something is remote, on the wire, or not judged yet, and may queue a line again. */
+  readonly inFlight: boolean
+  /** Direct lines that wait for a free connection. */
+  readonly directBacklog: number
+  readonly directConcurrency: number
+}
+
+export interface Sealing {
+  readonly file: number
+  readonly as: 'batch' | 'direct'
+}
+
+const isOpen = inPhase('open')
+
+/** Most bytes one line can have; a larger one can never be sent. */
+export const maxLineBytes = (settings: SealSettings): number => settings.maxBatchBytes
+
+/** Whether a line of so many bytes, line break included, still goes into an open file. */
+export function fits(file: QueueFile, lineBytes: number, settings: SealSettings): boolean {
+  const most = settings.forceDirect ? settings.maxDirectRequests : settings.maxBatchRequests
+  return file.requests < most && file.bytes + lineBytes <= settings.maxBatchBytes
+}
+
+/** A file of enough lines is a batch; a smaller one is sent line by line. */
+export const sealAs = (file: QueueFile, settings: SealSettings): Sealing['as'] =>
+  settings.forceDirect || file.requests < settings.minBatchRequests ? 'direct' : 'batch'
+
+/**
+ * Open files that should be sealed now, though another line would fit. A remnant that would have to go directly, at
+ * full price, waits for as long as anything in flight can still add to it.
+ */
+export function filesToSeal(
+  files: Iterable<QueueFile>,
+  facts: QueueFacts,
+  settings: SealSettings,
+): Sealing[] {
+  const hungry = settings.forceDirect && facts.directBacklog < facts.directConcurrency
+  return [...files]
+    .filter(isOpen)
+    .filter((file) => file.live > 0)
+    .map((file) => ({ file: file.id, as: sealAs(file, settings) }))
+    .filter(({ as }) => {
+      if (settings.forceDirect) return hungry || !facts.producing
+      return !facts.producing && (as === 'batch' || !facts.inFlight)
+    })
+}

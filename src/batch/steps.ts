@@ -1,0 +1,129 @@
+import { z } from 'zod'
+import { ENDPOINTS } from '../openai/wire.ts'
+
+/**
+ * The steps a ledger line is made of: everything that ever happened to a task, in the words of the domain.
+ * Requests are named by their number, queue files by their id. Columns (`keys`, `hashes`, ...) keep a line with
+ * a thousand requests short and quick to read back. Bodies, replies and outputs never enter a step.
+ */
+
+const number = z.number().int().nonnegative()
+const numbers = z.array(number)
+const text = z.string()
+
+/** What the tokens of some replies added up to; see `TokenUsage` in tokens/usage.ts. */
+const usageSchema = z.object({
+  input: z.number(),
+  cachedInput: z.number(),
+  cacheWrite: z.number(),
+  output: z.number(),
+  reasoning: z.number(),
+})
+
+export const WIPE_SCOPES = ['requests', 'failed', 'task'] as const
+export type WipeScope = (typeof WIPE_SCOPES)[number]
+
+const requeueReasons = ['retry', 'expired', 'cancelled', 'healed', 'unsent', 'uncertain'] as const
+/** Why a line was queued again. Only `retry` uses up an attempt. */
+export type RequeueReason = (typeof requeueReasons)[number]
+
+const terminalSchema = z.enum(['completed', 'failed', 'expired', 'cancelled'])
+export type TerminalStatus = z.infer<typeof terminalSchema>
+
+const batchFaultSchema = z.object({ code: text, message: text, line: number.optional() })
+/** One entry of a failed batch's `errors.data`. `line` counts from 1 in the input file. */
+export type BatchFault = z.infer<typeof batchFaultSchema>
+
+export const stepSchema = z.discriminatedUnion('kind', [
+  // --- the task itself
+  z.object({
+    kind: z.literal('task'),
+    version: z.literal(1),
+    taskId: text,
+    className: text,
+    endpoint: text,
+    schema: text,
+    params: z.unknown(),
+  }),
+  z.object({ kind: z.literal('drift'), className: text, endpoint: text, schema: text }),
+  z.object({ kind: z.literal('params'), params: z.unknown() }),
+  z.object({ kind: z.literal('account'), account: text }),
+  // --- the queue
+  z.object({ kind: z.literal('open'), file: number, endpoint: z.enum(ENDPOINTS), model: text }),
+  z.object({
+    kind: z.literal('add'),
+    file: number,
+    first: number,
+    keys: z.array(text),
+    hashes: z.array(text),
+    bytes: number,
+    samples: z.array(text.nullable()).optional(),
+    metas: z.array(z.unknown()).optional(),
+  }),
+  z.object({
+    kind: z.literal('requeue'),
+    file: number,
+    why: z.enum(requeueReasons),
+    requests: numbers,
+    bytes: number,
+    reason: text.optional(),
+    repaired: z.literal(true).optional(),
+  }),
+  z.object({ kind: z.literal('seal'), file: number, as: z.enum(['batch', 'direct']) }),
+  // --- the submit protocol
+  z.object({ kind: z.literal('intent'), file: number, tag: text }),
+  z.object({ kind: z.literal('uploaded'), file: number, inputFileId: text }),
+  z.object({ kind: z.literal('doubt'), file: number, why: text }),
+  z.object({ kind: z.literal('fenced'), file: number, at: number }),
+  z.object({ kind: z.literal('abandoned'), file: number, why: text, litter: z.array(text) }),
+  z.object({
+    kind: z.literal('created'),
+    file: number,
+    batchId: text,
+    inputFileId: text,
+    adopted: z.literal(true).optional(),
+  }),
+  z.object({ kind: z.literal('remote'), file: number, status: text }),
+  z.object({
+    kind: z.literal('ended'),
+    file: number,
+    status: terminalSchema,
+    outputFileId: text.optional(),
+    errorFileId: text.optional(),
+    faults: z.array(batchFaultSchema).optional(),
+  }),
+  z.object({ kind: z.literal('stray'), tag: text, batchId: text, status: text, litter: z.array(text) }),
+  // --- direct calls
+  z.object({ kind: z.literal('sent'), file: number, requests: numbers }),
+  z.object({ kind: z.literal('uncertain'), file: number, requests: numbers }),
+  // --- answers: received, then judged
+  z.object({
+    kind: z.literal('received'),
+    file: number,
+    requests: numbers.optional(),
+    usage: usageSchema,
+    costNanoUsd: z.number().optional(),
+    unpriced: number.optional(),
+    oddLines: number.optional(),
+    litter: z.array(text).optional(),
+  }),
+  z.object({ kind: z.literal('accepted'), requests: numbers, lines: number, part: number }),
+  z.object({ kind: z.literal('rejected'), request: number, reason: text }),
+  z.object({ kind: z.literal('remembered'), sample: text, key: text, value: z.unknown() }),
+  // --- the end of things
+  z.object({ kind: z.literal('cleaned'), remoteFiles: z.array(text) }),
+  z.object({ kind: z.literal('dropped'), file: number }),
+  z.object({ kind: z.literal('breaker'), passFailures: number }),
+  z.object({ kind: z.literal('wipe'), scope: z.enum(WIPE_SCOPES) }),
+  z.object({
+    kind: z.literal('wiped'),
+    scope: z.enum(WIPE_SCOPES),
+    pending: number,
+    failed: number,
+    thrownAway: number,
+  }),
+  z.object({ kind: z.literal('restored'), failed: number }),
+])
+
+export type Step = z.infer<typeof stepSchema>
+export type StepOf<Kind extends Step['kind']> = Extract<Step, { kind: Kind }>

@@ -1,0 +1,69 @@
+import { assertNever } from '../util/exhaustive.ts'
+import type { QueueFile } from './queue-file.ts'
+
+/** What this process knows about a queue file beside the file's committed phase. */
+export interface SubmitFacts {
+  /** Limits allow a new batch and nobody asked to stop. */
+  readonly mayStart: boolean
+  /** The present phase was committed by an earlier process: what it did after that commit is unknown. */
+  readonly resumed: boolean
+  /** All remote files were searched for an upload with this tag since the phase began, and there was none. */
+  readonly uploadAbsent: boolean
+  /** All remote batches were searched since the phase began (for `fenced`: since the grace ended), and there was no match. */
+  readonly batchAbsent: boolean
+  readonly nowMs: number
+  readonly graceMs: number
+}
+
+/** The next call or wait that the submit protocol asks for. */
+export type SubmitAction =
+  | { readonly do: 'nothing' }
+  | { readonly do: 'intend' }
+  | { readonly do: 'find-upload' }
+  | { readonly do: 'upload' }
+  | { readonly do: 'create' }
+  | { readonly do: 'find-batch' }
+  | { readonly do: 'delete-input' }
+  | { readonly do: 'wait'; readonly untilMs: number }
+  | { readonly do: 'abandon' }
+
+const does = <Do extends Exclude<SubmitAction['do'], 'wait'>>(what: Do) => ({ do: what })
+
+/**
+ * The submit protocol. A create is sent once per tag, only by the process that has just committed the upload, and is
+ * repeated under a new tag only when no batch of the old tag exists or can still come to exist: its input file is
+ * gone, a grace has passed, and a second search found nothing.
+ */
+export function nextSubmitAction(file: QueueFile, facts: SubmitFacts): SubmitAction {
+  switch (file.phase) {
+    case 'sealed':
+      return does(facts.mayStart ? 'intend' : 'nothing')
+    case 'intended':
+      if (facts.resumed && !facts.uploadAbsent) return does('find-upload')
+      return does(facts.mayStart ? 'upload' : 'abandon')
+    case 'uploaded':
+      return facts.resumed ? afterDoubt(facts) : does('create')
+    case 'doubtful':
+      return afterDoubt(facts)
+    case 'fenced':
+      return afterFence(file.fencedAt, facts)
+    case 'open':
+    case 'direct':
+    case 'remote':
+    case 'ended':
+    case 'received':
+      return does('nothing')
+    default:
+      return assertNever(file)
+  }
+}
+
+const afterDoubt = (facts: SubmitFacts): SubmitAction =>
+  does(facts.batchAbsent ? 'delete-input' : 'find-batch')
+
+function afterFence(fencedAt: number, facts: SubmitFacts): SubmitAction {
+  // A clock that was set back must not make the grace longer than it is.
+  const untilMs = Math.min(fencedAt, facts.nowMs) + facts.graceMs
+  if (fencedAt + facts.graceMs > facts.nowMs) return { do: 'wait', untilMs }
+  return does(facts.batchAbsent ? 'abandon' : 'find-batch')
+}

@@ -1,0 +1,108 @@
+import type { QueueFile } from './queue-file.ts'
+import type { WipeScope } from './steps.ts'
+
+/** Identity of a task: what a later run is compared with to notice that its code has drifted. */
+export interface TaskIdentity {
+  /** Random, made once; the first part of every tag. */
+  readonly taskId: string
+  readonly className: string
+  readonly endpoint: string
+  /** Hash of the answer schema, empty without one. */
+  readonly schema: string
+}
+
+export interface Counters {
+  readonly requests: number
+  readonly succeeded: number
+  readonly failed: number
+  readonly pending: number
+}
+
+/** What the replies received so far used and cost. Survives every wipe. */
+export interface Spending {
+  /** Requests put on the wire, by batch or directly, repeats included. */
+  readonly sentRequests: number
+  readonly inputTokens: number
+  readonly cachedInputTokens: number
+  readonly cacheWriteTokens: number
+  readonly outputTokens: number
+  readonly reasoningTokens: number
+  readonly costNanoUsd: number
+  /** Replies whose model has no known price; while there are any, the cost is a lower bound. */
+  readonly unpricedReplies: number
+}
+
+/** Tallies for the summary and for people; nothing is decided by them. */
+export interface Tally {
+  readonly batches: number
+  readonly directSets: number
+  readonly retries: number
+  readonly expired: number
+  readonly uncertain: number
+  readonly strays: number
+}
+
+/**
+ * Everything a run has to know beside the requests themselves. Small: it does not grow with their number. It is a
+ * fold of the ledger's steps (`applyStep`) and is never changed in place.
+ */
+export interface TaskState {
+  readonly identity: TaskIdentity | undefined
+  readonly account: string | undefined
+  /** Versions of the task's parameters; the last one is in force. */
+  readonly params: readonly unknown[]
+  readonly files: ReadonlyMap<number, QueueFile>
+  readonly lastFile: number
+  readonly counters: Counters
+  readonly spending: Spending
+  readonly tally: Tally
+  /** Remote files that are of no more use and are to be deleted. */
+  readonly litter: ReadonlySet<string>
+  /** Tags of attempts that were given up, and the queue file each was for: a late batch with one is a stray. */
+  readonly retiredTags: ReadonlyMap<string, number>
+  /** Strays that were seen: their batch ids. */
+  readonly strays: ReadonlySet<string>
+  /** Consecutive batches whose share of usable answers was too low. */
+  readonly passFailures: number
+  /** A wipe that was begun and not finished. */
+  readonly wipe: WipeScope | undefined
+  /** The output part being written and the lines in it. */
+  readonly output: { readonly part: number; readonly lines: number }
+}
+
+export const initialState: TaskState = Object.freeze({
+  identity: undefined,
+  account: undefined,
+  params: [],
+  files: new Map(),
+  lastFile: 0,
+  counters: { requests: 0, succeeded: 0, failed: 0, pending: 0 },
+  spending: {
+    sentRequests: 0,
+    inputTokens: 0,
+    cachedInputTokens: 0,
+    cacheWriteTokens: 0,
+    outputTokens: 0,
+    reasoningTokens: 0,
+    costNanoUsd: 0,
+    unpricedReplies: 0,
+  },
+  tally: { batches: 0, directSets: 0, retries: 0, expired: 0, uncertain: 0, strays: 0 },
+  litter: new Set<string>(),
+  retiredTags: new Map<string, number>(),
+  strays: new Set<string>(),
+  passFailures: 0,
+  wipe: undefined,
+  output: { part: 1, lines: 0 },
+})
+
+/** Parameters in force: undefined before the task is created. */
+export const currentParams = (state: TaskState): unknown => state.params.at(-1)
+
+/** The open queue file of a group, if there is one. */
+export function openFileOf(state: TaskState, endpoint: string, model: string): QueueFile | undefined {
+  for (const file of state.files.values()) {
+    if (file.phase === 'open' && file.endpoint === endpoint && file.model === model) return file
+  }
+  return undefined
+}

@@ -1,0 +1,15 @@
+import { NightshiftError, UsageError } from '../errors.ts'
+
+/** What to print for an error, and the exit code it gives: 2 for wrong usage, 1 for anything else. */
+export function describeError(error: unknown): { readonly text: string; readonly exitCode: 1 | 2 } {
+  if (error instanceof UsageError) return { text: `error: ${error.message}`, exitCode: 2 }
+  if (NightshiftError.is(error)) return { text: `error: ${error.message}${hookStack(error)}`, exitCode: 1 }
+  const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
+  return { text: `error: ${text}`, exitCode: 1 }
+}
+
+/** Where in the task's own code it happened. */
+function hookStack(error: NightshiftError): string {
+  if (error.code !== 'hook_failed' || !(error.cause instanceof Error) || !error.cause.stack) return ''
+  return `\n${error.cause.stack}`
+}

@@ -1,0 +1,143 @@
+import { join } from 'node:path'
+import type { z } from 'zod'
+import type { AnswerFunction } from '../emulator/answers.ts'
+import { createEmulator, type Emulator } from '../emulator/create-emulator.ts'
+import type { Endpoint } from '../openai/wire.ts'
+import { TerminalReporter } from '../progress/terminal-reporter.ts'
+import type { TaskManager, TaskManagerOptions } from '../task/task-manager.ts'
+import type { RunSummary, TaskRequest } from '../task/task-types.ts'
+import { systemClock } from '../util/clock.ts'
+import { optionTable } from '../util/option-table.ts'
+import { environmentWith, readEnvironment, resolveOptions, type TaskOptions } from '../util/options.ts'
+import { parseArguments } from './args.ts'
+import { renderHelp } from './help.ts'
+import { checkNodeVersion } from './node-version.ts'
+import { describeError } from './report-error.ts'
+import { type Interruption, listenForSignals, SIGNAL_EXIT_CODES } from './signals.ts'
+import { summaryText } from './summary-text.ts'
+
+export interface RunTaskOptions {
+  /** The task's name: its files begin with it. `--name` overrides it. */
+  readonly name: string
+  /** The task's own flags; their values are `this.flags`. */
+  readonly flags?: z.ZodObject
+  /** Other defaults than Nightshift's, for this task. The command line overrides them. */
+  readonly options?: TaskOptions
+  /** Who answers under `--emulator`. Default: a simulated model that satisfies the answer schema. */
+  readonly answers?: AnswerFunction
+  /** Command line, without the program. Default: the process's. */
+  readonly argv?: readonly string[]
+}
+
+/** A task class. */
+export type TaskClass<Task extends TaskManager = TaskManager> = new (options: TaskManagerOptions) => Task
+
+/** `Task`, or `never` for one that yields requests of another endpoint than it names. */
+export type Consistent<Task extends TaskManager> = Task extends {
+  readonly endpoint: infer E extends Endpoint
+  generateRequests(): Iterable<infer Request> | AsyncIterable<infer Request>
+}
+  ? Request extends TaskRequest<E>
+    ? Task
+    : never
+  : Task
+
+/** Exit code of a run that stopped before the end and can be gone on with. */
+const RESUMABLE = 3
+/** A fixed address, so that a task is the same account from run to run. Nothing is ever sent there. */
+const EMULATOR_URL = 'http://emulator.nightshift.invalid/v1'
+/** Share of requests that the emulator fails at first, so that retries are seen at work. */
+const EMULATOR_FAILURE_RATE = 0.02
+const EMULATOR_POLL_SECONDS = 1
+
+/**
+ * Runs a task as a command-line program: flags, help, signals, progress on the terminal, exit code. 0: complete;
+ * 3: stopped before the end, can be gone on with; 1: error; 2: wrong usage; 130 and 143: after SIGINT and SIGTERM.
+ */
+export async function runTask<Task extends TaskManager>(
+  Task: TaskClass<Task> & TaskClass<Consistent<Task>>,
+  options: RunTaskOptions,
+): Promise<RunSummary | undefined> {
+  try {
+    checkNodeVersion(process.versions.node)
+    return await runCommand(Task, options)
+  } catch (error) {
+    const { text, exitCode } = describeError(error)
+    process.stderr.write(`${text}\n`)
+    process.exitCode = exitCode
+    return undefined
+  }
+}
+
+async function runCommand(
+  Task: TaskClass,
+  { name, flags: ownFlags, options, answers, argv }: RunTaskOptions,
+) {
+  const parsed = parseArguments(argv ?? process.argv.slice(2), optionTable, ownFlags)
+  if (parsed.help) {
+    const columns = process.stdout.columns ?? 100
+    process.stdout.write(renderHelp(optionTable, ownFlags, { name, columns, defaults: { name, ...options } }))
+    return undefined
+  }
+  const chosen: TaskOptions = { name, ...options, ...parsed.options }
+  const emulator = chosen.emulator ? startEmulator(chosen, answers) : undefined
+  const interruption = listenForSignals((message) => process.stderr.write(`${message}\n`))
+  try {
+    const task = new Task(taskOptions(chosen, parsed.flags, interruption, emulator))
+    const summary = await task.run()
+    process.stdout.write(`${summaryText(summary)}\n`)
+    process.exitCode = exitCodeOf(summary, interruption)
+    return summary
+  } finally {
+    interruption.end()
+    await emulator?.close()
+  }
+}
+
+function taskOptions(
+  options: TaskOptions,
+  flags: Readonly<Record<string, unknown>>,
+  { stop, cut }: Interruption,
+  emulator: Emulator | undefined,
+): TaskManagerOptions {
+  const common = { ...options, flags, stop, cut, reporters: [terminalReporter(options)] }
+  if (!emulator) return common
+  const env = environmentWith({ OPENAI_API_KEY: 'emulator', OPENAI_BASE_URL: EMULATOR_URL })
+  return {
+    ...common,
+    clientBaseUrl: EMULATOR_URL,
+    remoteUpdateInterval: options.remoteUpdateInterval ?? EMULATOR_POLL_SECONDS,
+    fetch: emulator.fetch,
+    env,
+  }
+}
+
+function startEmulator(options: TaskOptions, answers: AnswerFunction | undefined): Emulator {
+  const { taskDir } = resolveOptions(options).options
+  return createEmulator({
+    dataDir: join(taskDir, '.emulator'),
+    failureRate: EMULATOR_FAILURE_RATE,
+    ...(answers && { answer: answers }),
+  })
+}
+
+function terminalReporter(options: TaskOptions): TerminalReporter {
+  const { showWarnings, showErrors, directVerbose } = resolveOptions(options).options
+  const isTTY = process.stderr.isTTY ?? false
+  return new TerminalReporter({
+    write: (text) => process.stderr.write(text),
+    isTTY,
+    columns: () => process.stderr.columns ?? 80,
+    clock: systemClock,
+    color: isTTY && readEnvironment().color,
+    showWarnings,
+    showErrors,
+    directVerbose,
+  })
+}
+
+function exitCodeOf({ outcome }: RunSummary, { signal }: Interruption): number {
+  const interrupted = signal()
+  if (outcome === 'complete' || outcome === 'no-run' || outcome === 'dry-run') return 0
+  return interrupted ? SIGNAL_EXIT_CODES[interrupted] : RESUMABLE
+}

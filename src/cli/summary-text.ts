@@ -1,0 +1,39 @@
+import type { RunSummary } from '../task/task-types.ts'
+import { formatCount, formatDuration, formatUsd } from '../util/format.ts'
+
+const OUTCOMES: Readonly<Record<RunSummary['outcome'], string>> = {
+  complete: 'complete',
+  limits: 'stopped by a limit; raise it and run again to go on',
+  'failed-batches': 'stopped by failed batches; the rest was done',
+  'pass-ratio': 'stopped because too many answers were unusable; run again to go on',
+  'only-process': 'everything that came back was processed; run without --only-process to go on',
+  interrupted: 'interrupted; run again to go on',
+  'no-run': 'opened and closed without a run',
+  'dry-run': 'dry run: nothing was written or sent',
+}
+
+/** The end of a run in a few lines for people. */
+export function summaryText(summary: RunSummary): string {
+  const { name, outcome, requests, succeeded, failed, pending, added, judged } = summary
+  const idle = outcome === 'complete' && added === 0 && judged === 0
+  const lines = [
+    `${name}: ${idle ? 'complete; there was nothing left to do' : OUTCOMES[outcome]}`,
+    ...summary.details.map((detail) => `  ${detail}`),
+    `  requests: ${formatCount(requests)} (${formatCount(succeeded)} succeeded, ${formatCount(failed)} failed, ${formatCount(pending)} pending)`,
+  ]
+  if (outcome !== 'dry-run') lines.push(`  ${effort(summary)}`)
+  if (summary.output.length > 0) lines.push(`  output: ${outputText(summary.output)}`)
+  if (summary.failedFile) lines.push(`  failed requests: ${summary.failedFile}`)
+  return lines.join('\n')
+}
+
+function effort({ batches, directSets, retries, usage, cost, elapsedMs }: RunSummary): string {
+  const tokens = `${formatCount(usage.input)} tokens in, ${formatCount(usage.output)} out`
+  const sent = `${formatCount(batches)} batches, ${formatCount(directSets)} direct sets, ${formatCount(retries)} retries`
+  return `${sent}; ${tokens}; ${formatUsd(Math.round(cost * 1e9))} so far; this run took ${formatDuration(elapsedMs)}`
+}
+
+function outputText(files: readonly string[]): string {
+  const [first] = files
+  return files.length === 1 ? `${first}` : `${first} and ${files.length - 1} more parts`
+}

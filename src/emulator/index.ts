@@ -1,0 +1,19 @@
+/** An OpenAI Batch API server of one's own, for tests, trials and local models. */
+export {
+  type Answer,
+  type AnswerFunction,
+  type EmulatedRequest,
+  type HttpAnswer,
+  httpAnswer,
+  type RawBody,
+  rawBody,
+} from './answers.ts'
+export { createEmulator, type Emulator } from './create-emulator.ts'
+export type {
+  EmulatorLatency,
+  EmulatorLimits,
+  EmulatorOptions,
+  Intercept,
+  UpstreamOptions,
+} from './options.ts'
+export { type ServedEmulator, type ServeOptions, serveEmulator } from './serve.ts'

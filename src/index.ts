@@ -1,0 +1,33 @@
+/**
+ * Nightshift: large LLM jobs at half price, without losing or re-paying an answer. Subclass `TaskManager`, run it by
+ * `runTask`. `GPTRequester` is for what a task cannot express.
+ */
+export type { Choice, ReplyWarning, ToolCall } from './batch/reply.ts'
+export type { Remembered } from './batch/request-table.ts'
+export { accept, type JudgeOptions, reject, retry, type Verdict } from './batch/verdict.ts'
+export { type RunTaskOptions, runTask } from './cli/run-task.ts'
+export { LockError, NightshiftError, RemoteError, StateError, TaskError, UsageError } from './errors.ts'
+export type { Endpoint, EndpointBodies } from './openai/wire.ts'
+export type { ProgressEvent, RequestCounts } from './progress/events.ts'
+export type { Reporter } from './progress/reporter.ts'
+export { TerminalReporter, type TerminalReporterOptions } from './progress/terminal-reporter.ts'
+export type { Judgement, JudgeOverrides } from './requester/judging.ts'
+export type { RequesterOptions } from './requester/opening.ts'
+export type { OutputCursor, OutputPlacement } from './requester/output-placement.ts'
+export type { NewRequest } from './requester/prepare.ts'
+export type { RequestResult, TokenUsage } from './requester/request-result.ts'
+export { type AddOutcome, GPTRequester, type RunOutcome } from './requester/requester.ts'
+export { OpinionAdviser } from './task/opinions.ts'
+export { JsonLinesOutput, JsonOutput, type TaskOutput } from './task/output.ts'
+export { readOutput } from './task/output-reader.ts'
+export { type TaskDependencies, TaskManager, type TaskManagerOptions } from './task/task-manager.ts'
+export type {
+  RunSummary,
+  Samples,
+  SampleView,
+  TaskAttempt,
+  TaskFailure,
+  TaskRequest,
+  TaskResponse,
+} from './task/task-types.ts'
+export { type ResolvedOptions, resolveOptions, type Settings, type TaskOptions } from './util/options.ts'

@@ -1,0 +1,134 @@
+import { APIConnectionError, APIConnectionTimeoutError, APIError, APIUserAbortError } from 'openai'
+import { errorText, RemoteError } from '../errors.ts'
+
+/** What the mapping knows about the call that failed. */
+export interface FailedCall {
+  /** Method and path, for people: `POST /batches`. */
+  readonly what: string
+  /** The signal the caller gave: when it is aborted, the failure was the caller's wish. */
+  readonly signal?: AbortSignal | undefined
+  /** Texts that must not appear in a message; some servers repeat the key they refuse. */
+  readonly secrets: readonly string[]
+  /** Milliseconds since 1970, to read dates in `Retry-After`. */
+  readonly nowMs: number
+}
+
+/** Server words for "no money left": waiting does not help, somebody has to pay. */
+const OUT_OF_MONEY: ReadonlySet<string> = new Set(['insufficient_quota', 'billing_hard_limit_reached'])
+const SHOWN_TEXT = 500
+
+/** Turns whatever a call through the SDK threw into a `RemoteError`. One that already is stays as it is. */
+export function toRemoteError(error: unknown, call: FailedCall): RemoteError {
+  if (error instanceof RemoteError) return error
+  if (call.signal?.aborted || error instanceof APIUserAbortError) return abortedError(call)
+  if (error instanceof APIConnectionTimeoutError) return timeoutError(call, causeText(error))
+  if (error instanceof APIConnectionError) return networkError(error, call)
+  if (error instanceof APIError && error.status !== undefined) return statusError(error, call)
+  if (error instanceof SyntaxError) return badReplyError(`it is not JSON (${error.message})`, call, true)
+  return networkError(error, call)
+}
+
+export const abortedError = ({ what }: FailedCall): RemoteError =>
+  new RemoteError('aborted', `${what} was aborted before it was answered`)
+
+export const timeoutError = ({ what }: FailedCall, detail: string): RemoteError =>
+  new RemoteError('timeout', `${what} timed out: ${detail}`, { retryable: true })
+
+/** No answer arrived, or it broke off. The server may have acted. */
+export function networkError(cause: unknown, call: FailedCall): RemoteError {
+  const text = redact(causeText(cause), call.secrets)
+  const advice = 'check the network and the base URL'
+  return new RemoteError('network', `${call.what} got no complete answer (${text}); ${advice}`, {
+    cause,
+    retryable: true,
+  })
+}
+
+/** A 2xx answer that cannot be what was asked for. `transient`: it looks like a page some proxy put in. */
+export const badReplyError = (why: string, call: FailedCall, transient: boolean): RemoteError =>
+  new RemoteError(
+    'bad_reply',
+    `${call.what} was answered with something else: ${redact(why, call.secrets)}; check that the base URL is an OpenAI-compatible API`,
+    { retryable: transient },
+  )
+
+/** The SDK's error is not kept as the cause: its headers and raw text may hold what must not be logged. */
+function statusError(error: APIError, call: FailedCall): RemoteError {
+  const status = error.status ?? 0
+  const remoteCode = firstText(error.code, error.type)
+  const request = error.requestID ? `, request ${error.requestID}` : ''
+  const said = redact(withoutStatus(error.message, status), call.secrets)
+  const code = remoteCode ? `, ${remoteCode}` : ''
+  return new RemoteError(
+    'http_error',
+    `${call.what} failed with HTTP ${status}${code}${request}: ${said}${advice(status)}`,
+    {
+      status,
+      remoteCode,
+      requestId: error.requestID ?? undefined,
+      retryAfterMs: error.headers ? retryAfterMs(error.headers, call.nowMs) : undefined,
+      retryable: isRetryable(status, remoteCode, error.headers),
+    },
+  )
+}
+
+function isRetryable(status: number, remoteCode: string | undefined, headers: Headers | undefined): boolean {
+  if (remoteCode !== undefined && OUT_OF_MONEY.has(remoteCode)) return false
+  const told = headers?.get('x-should-retry')
+  if (told === 'true' || told === 'false') return told === 'true'
+  return status === 408 || status === 409 || status === 429 || status >= 500
+}
+
+function advice(status: number): string {
+  if (status === 401) return '; check the API key'
+  if (status === 403) return '; check what the key, organization and project may do'
+  return ''
+}
+
+/**
+ * How long the answer asks us to wait, in milliseconds: `retry-after-ms`, else `Retry-After` in seconds or as a
+ * date (past dates give 0). Undefined when it does not say, or says nonsense.
+ */
+export function retryAfterMs(headers: Headers, nowMs: number): number | undefined {
+  const exact = nonNegative(headers.get('retry-after-ms'))
+  if (exact !== undefined) return exact
+  const text = headers.get('retry-after')
+  const seconds = nonNegative(text)
+  if (seconds !== undefined) return Math.ceil(seconds * 1000)
+  const date = text === null || !/[a-z]/i.test(text) ? Number.NaN : Date.parse(text)
+  return Number.isNaN(date) ? undefined : Math.max(0, date - nowMs)
+}
+
+function nonNegative(text: string | null): number | undefined {
+  const value = text?.trim() ? Number(text) : Number.NaN
+  return Number.isFinite(value) && value >= 0 ? value : undefined
+}
+
+/** Messages and codes of an error and of all that caused it: fetch hides the reason two levels down. */
+function causeText(error: unknown): string {
+  const parts: string[] = []
+  for (let current = error; current !== undefined && parts.length < 5; ) {
+    const code = errorCode(current)
+    const text = errorText(current) || code || 'unknown error'
+    parts.push(code && !text.includes(code) ? `${text} ${code}` : text)
+    current = current instanceof Error ? current.cause : undefined
+  }
+  return [...new Set(parts)].join(': ').slice(0, SHOWN_TEXT)
+}
+
+const errorCode = (error: unknown): string | undefined =>
+  error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined
+
+const firstText = (...values: readonly unknown[]): string | undefined => {
+  for (const value of values) {
+    if (typeof value === 'string' && value !== '') return value
+    if (typeof value === 'number') return String(value)
+  }
+  return undefined
+}
+
+const withoutStatus = (message: string, status: number): string =>
+  (message.startsWith(`${status} `) ? message.slice(String(status).length + 1) : message).slice(0, SHOWN_TEXT)
+
+const redact = (text: string, secrets: readonly string[]): string =>
+  secrets.reduce((safe, secret) => (secret === '' ? safe : safe.replaceAll(secret, '[key]')), text)

@@ -1,0 +1,41 @@
+import type { RemoteApi } from '../batch/remote-api.ts'
+import type { TaskState } from '../batch/task-state.ts'
+import type { ProgressEvent, RequestCounts } from '../progress/events.ts'
+import type { TokenUsage } from '../tokens/usage.ts'
+import type { Clock } from '../util/clock.ts'
+import type { RequesterSettings } from './settings.ts'
+import type { TaskStore } from './store.ts'
+
+/** What all parts of a requester work with. */
+export interface Context {
+  readonly store: TaskStore
+  readonly api: RemoteApi
+  readonly clock: Clock
+  readonly settings: RequesterSettings
+  readonly emit: (event: ProgressEvent) => void
+  /** Aborted by the first request to stop: begin nothing new, end waits and transfers that can be repeated. */
+  readonly stop: AbortSignal
+  /** Aborted by the second: give up on calls that are on the wire, too. */
+  readonly cut: AbortSignal
+}
+
+/** Tokens of all replies received so far. */
+export const usageSoFar = ({ spending }: TaskState): TokenUsage => ({
+  input: spending.inputTokens,
+  cachedInput: spending.cachedInputTokens,
+  cacheWrite: spending.cacheWriteTokens,
+  output: spending.outputTokens,
+  reasoning: spending.reasoningTokens,
+})
+
+/** Requests by where they are, for people. */
+export function requestCounts(state: TaskState): RequestCounts {
+  let queued = 0
+  let inFlight = 0
+  for (const file of state.files.values()) {
+    if (file.phase === 'remote' || file.phase === 'direct' || file.phase === 'ended') inFlight += file.live
+    else if (file.phase !== 'received') queued += file.live
+  }
+  const { costNanoUsd, unpricedReplies } = state.spending
+  return { ...state.counters, queued, inFlight, costNanoUsd: unpricedReplies > 0 ? undefined : costNanoUsd }
+}

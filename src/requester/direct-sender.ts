@@ -1,0 +1,288 @@
+import pLimit, { type LimitFunction } from 'p-limit'
+import {
+  afterPushback,
+  afterSuccess,
+  concurrencyOf,
+  type DirectRate,
+  initialRate,
+} from '../batch/direct-rate.ts'
+import { directAllowance } from '../batch/limits.ts'
+import { classifyLine, parseResultLine } from '../batch/line-outcome.ts'
+import type { FileIn } from '../batch/queue-file.ts'
+import type { DirectReply } from '../batch/remote-api.ts'
+import { readReply } from '../batch/reply.ts'
+import { lineBody, lineId } from '../batch/wire-line.ts'
+import { NightshiftError, RemoteError } from '../errors.ts'
+import { readLineChunks } from '../state/json-lines.ts'
+import { zeroUsage } from '../tokens/usage.ts'
+import type { Context } from './context.ts'
+import { queueFileName, repliesFileName } from './files.ts'
+import { Interrupted, pause, pauseMs, WaitedTooLong } from './patience.ts'
+import { enqueueAgain } from './queue.ts'
+import { replyLine } from './reply-line.ts'
+import type { RequestResult } from './request-result.ts'
+import { requestOf } from './result-index.ts'
+import type { ResultReader } from './result-reader.ts'
+
+type DirectFile = FileIn<'direct'>
+
+interface Line {
+  readonly request: number
+  readonly customId: string
+  readonly text: string
+}
+
+export interface DirectSenderOptions {
+  readonly reader: ResultReader
+  readonly sentBefore: number
+  /** Takes a result as soon as its reply is durable; resolves when there is room for more. */
+  readonly deliver: (result: RequestResult) => Promise<void>
+}
+
+/**
+ * Sends direct sets, several calls at a time: each call is committed as sent before it goes out, each reply is
+ * durable before anything is decided about it. The rate adapts to what the server says.
+ */
+export class DirectSender {
+  readonly #context: Context
+  readonly #options: DirectSenderOptions
+  readonly #limit: LimitFunction
+  #rate: DirectRate
+  #backlog = 0
+  #failure: unknown
+
+  constructor(context: Context, options: DirectSenderOptions) {
+    this.#context = context
+    this.#options = options
+    this.#rate = initialRate(context.settings.directConcurrency)
+    this.#limit = pLimit(context.settings.directConcurrency)
+  }
+
+  /** Calls on the wire or waiting for a connection. */
+  get backlog(): number {
+    return this.#backlog
+  }
+
+  /** Calls that the limits still allow. */
+  get allowance(): number {
+    const { store, settings } = this.#context
+    const { state } = store.head
+    const taskRequests = state.spending.sentRequests
+    const sent = { taskRequests, sessionRequests: taskRequests - this.#options.sentBefore }
+    return directAllowance(state.files.values(), sent, settings.limits)
+  }
+
+  /**
+   * Sends what is not sent yet of a set, and waits for all replies. Resolves with false when lines are left because
+   * of a limit or because the run is to stop.
+   */
+  async run(id: number): Promise<boolean> {
+    const { store, emit, stop } = this.#context
+    const file = store.durable.state.files.get(id)
+    if (file?.phase !== 'direct') return true
+    let complete = true
+    emit({ kind: 'direct-started', file: file.id, model: file.model, requests: file.live })
+    const calls = new Set<Promise<void>>()
+    for await (const lines of readLineChunks(store.fs, store.path(queueFileName(file.id)))) {
+      for (const { text } of lines) {
+        if (stop.aborted || this.#failure !== undefined) break
+        const line = this.#unsent(file, text)
+        if (!line) continue
+        if (calls.size >= 2 * this.#context.settings.directConcurrency) await Promise.race(calls)
+        const call = this.#start(file, line).then((sent) => {
+          complete &&= sent
+          calls.delete(call)
+        })
+        calls.add(call)
+      }
+    }
+    await Promise.all(calls)
+    if (this.#failure !== undefined) throw this.#failure
+    return complete && !stop.aborted
+  }
+
+  #unsent(file: DirectFile, text: string): Line | undefined {
+    const { requests } = this.#context.store.head
+    const customId = lineId(text) ?? ''
+    const request = requestOf(customId, requests, file.id)
+    if (request === undefined || requests.get(request).call !== 'queued') return undefined
+    return { request, customId, text }
+  }
+
+  /** One line, from its place in the queue to its delivery. Never rejects: the first failure ends the set. */
+  async #start(file: DirectFile, line: Line): Promise<boolean> {
+    this.#backlog++
+    try {
+      return await this.#limit(() => this.#send(file, line))
+    } catch (error) {
+      if (!(error instanceof Interrupted)) this.#failure ??= error
+      return false
+    } finally {
+      this.#backlog--
+    }
+  }
+
+  /** Resolves with false when the line was not sent. */
+  async #send(file: DirectFile, line: Line): Promise<boolean> {
+    const { store, stop } = this.#context
+    await this.#untilUnpaused()
+    if (stop.aborted || this.#failure !== undefined) return false
+    const allowed = await store.commit((draft) => {
+      if (this.allowance < 1) return false
+      draft.apply({ kind: 'sent', file: file.id, requests: [line.request] })
+      return true
+    })
+    if (!allowed) return false
+    await this.#record(file, line, await this.#untilAnswered(file, line))
+    return true
+  }
+
+  /** Sends until there is an answer about the request itself. Pushback and dead connections use up no attempt. */
+  async #untilAnswered(file: DirectFile, line: Line): Promise<DirectReply> {
+    const { clock, settings } = this.#context
+    const begunMs = clock.now()
+    for (let failures = 1; ; failures++) {
+      const answer = await this.#call(file, line)
+      const problem = answer instanceof RemoteError ? answer : pushback(answer)
+      if (!problem) return this.#accepted(file, line, answer)
+      this.#slowDown(problem.retryAfterMs)
+      if (clock.now() - begunMs >= settings.maxWaitMs) {
+        throw new WaitedTooLong('a direct call', clock.now() - begunMs, problem)
+      }
+      if (answer instanceof RemoteError) await this.#noteUncertain(file, line)
+      await this.#pauseOrGiveBack(file, line, problem, failures)
+    }
+  }
+
+  async #call(file: DirectFile, line: Line): Promise<DirectReply | RemoteError> {
+    const { api, settings, cut } = this.#context
+    const call = {
+      endpoint: file.endpoint,
+      bodyText: lineBody(line.text),
+      timeoutMs: settings.requestTimeoutMs,
+    }
+    try {
+      return await api.call(call, cut)
+    } catch (error) {
+      // Cut off by the caller: it stays "sent without a reply", which the next run marks as uncertain.
+      if (cut.aborted) throw new Interrupted()
+      if (error instanceof RemoteError && error.retryable) return error
+      throw error
+    }
+  }
+
+  async #accepted(file: DirectFile, line: Line, answer: DirectReply | RemoteError): Promise<DirectReply> {
+    if (answer instanceof RemoteError) throw answer
+    if (answer.status === 401 || answer.status === 403) {
+      await this.#giveBack(file, line)
+      throw refusedKey(answer)
+    }
+    if (answer.status >= 500) this.#slowDown(answer.retryAfterMs)
+    else {
+      this.#rate = afterSuccess(this.#rate)
+      this.#limit.concurrency = concurrencyOf(this.#rate)
+    }
+    return answer
+  }
+
+  #slowDown(retryAfterMs: number | undefined): void {
+    this.#rate = afterPushback(this.#rate, this.#context.clock.now(), retryAfterMs)
+    this.#limit.concurrency = concurrencyOf(this.#rate)
+  }
+
+  /** The connection ended without an answer: the server may have done the work, and may do it twice now. */
+  async #noteUncertain(file: DirectFile, line: Line): Promise<void> {
+    await this.#context.store.commit((draft) =>
+      draft.apply({ kind: 'uncertain', file: file.id, requests: [line.request] }),
+    )
+  }
+
+  /** The line goes back to the queue: the server did nothing about it, and nothing is on the wire. */
+  async #giveBack(file: DirectFile, line: Line): Promise<void> {
+    const { store, settings } = this.#context
+    const again = { endpoint: file.endpoint, model: file.model, bodyText: lineBody(line.text) }
+    await store.commit((draft) => enqueueAgain(draft, line.request, again, { why: 'unsent' }, settings.seal))
+  }
+
+  /** Waits for the next try, or gives the line back when the run stops meanwhile. */
+  async #pauseOrGiveBack(
+    file: DirectFile,
+    line: Line,
+    problem: RemoteError,
+    failures: number,
+  ): Promise<void> {
+    const { clock } = this.#context
+    const ms = Math.max(pauseMs(failures, problem.retryAfterMs), this.#rate.pausedUntilMs - clock.now())
+    try {
+      await pause(this.#context, `direct calls: ${problem.message}`, ms)
+    } catch (error) {
+      if (error instanceof Interrupted) await this.#giveBack(file, line)
+      throw error
+    }
+  }
+
+  async #untilUnpaused(): Promise<void> {
+    const { clock, stop } = this.#context
+    const ms = this.#rate.pausedUntilMs - clock.now()
+    if (ms > 0) await clock.sleep(ms, stop)
+  }
+
+  async #record(file: DirectFile, line: Line, reply: DirectReply): Promise<void> {
+    const { store } = this.#context
+    const text = replyLine(line.customId, reply)
+    const result = parseResultLine(text)
+    if (!result)
+      throw new NightshiftError(
+        'reply_line',
+        `cannot read back the reply line of ${line.customId}: ${text.slice(0, 200)}`,
+      )
+    const outcome = classifyLine(result, file.endpoint)
+    const described = await this.#options.reader.describe(file, line.request, line.text, outcome)
+    await store.commit((draft) => {
+      draft.append(repliesFileName(file.id), `${text}\n`)
+      draft.apply({
+        kind: 'received',
+        file: file.id,
+        requests: [line.request],
+        usage: described.usage ?? zeroUsage,
+        ...(described.costNanoUsd !== undefined && { costNanoUsd: described.costNanoUsd }),
+        ...(described.costNanoUsd === undefined && { unpriced: 1 }),
+      })
+    })
+    this.#report(described, reply)
+    await this.#options.deliver(described)
+  }
+
+  #report({ key, outcome, bodyText, endpoint }: RequestResult, { text }: DirectReply): void {
+    const reply = outcome.kind === 'reply' ? readReply(endpoint, outcome.body) : undefined
+    const warned = reply?.kind === 'reply' && reply.warnings.length > 0
+    this.#context.emit({
+      kind: 'direct-call',
+      key,
+      ok: reply?.kind === 'reply',
+      warned,
+      request: bodyText,
+      reply: text,
+    })
+  }
+}
+
+/** An answer that says "not now" about the account rather than anything about the request. */
+const pushback = (answer: DirectReply): RemoteError | undefined =>
+  answer.status === 429
+    ? new RemoteError('too_many_requests', `the server answered 429: ${answer.text.slice(0, 300)}`, {
+        status: 429,
+        retryAfterMs: answer.retryAfterMs,
+        retryable: true,
+      })
+    : undefined
+
+const refusedKey = (answer: DirectReply): RemoteError =>
+  new RemoteError(
+    'not_allowed',
+    `the server refused the key (HTTP ${answer.status}): ${answer.text.slice(0, 300)}. Check OPENAI_API_KEY.`,
+    {
+      status: answer.status,
+      requestId: answer.requestId,
+    },
+  )

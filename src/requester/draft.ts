@@ -1,0 +1,123 @@
+import { applyStep } from '../batch/apply-step.ts'
+import { RequestLayer } from '../batch/request-layer.ts'
+import type { RequestTable } from '../batch/request-table.ts'
+import type { Step } from '../batch/steps.ts'
+import type { TaskState } from '../batch/task-state.ts'
+
+/** State and requests as of one moment. */
+export interface View {
+  readonly state: TaskState
+  readonly requests: RequestTable
+}
+
+/**
+ * A group of steps on its way to the ledger: what it will hold, and the task as it will be then. A plan adds steps
+ * and the bytes that go with them; each step is computed on the ones before.
+ */
+export class Draft implements View {
+  readonly #requests: RequestLayer
+  #state: TaskState
+  readonly #steps: Step[] = []
+  readonly #appends = new Map<string, string[]>()
+  readonly #lengths = new Map<string, number>()
+  readonly #truncations = new Map<string, number>()
+  readonly #named = new Set<string>()
+  readonly #forgotten = new Set<string>()
+  readonly #lengthBelow: (file: string) => number
+
+  constructor(below: View, lengthBelow: (file: string) => number) {
+    this.#state = below.state
+    this.#requests = new RequestLayer(below.requests)
+    this.#lengthBelow = lengthBelow
+  }
+
+  get state(): TaskState {
+    return this.#state
+  }
+
+  get requests(): RequestLayer {
+    return this.#requests
+  }
+
+  get isEmpty(): boolean {
+    return this.#steps.length === 0
+  }
+
+  apply(step: Step): void {
+    this.#state = applyStep(this.#state, this.#requests, step)
+    const last = this.#steps.at(-1)
+    const merged = last && mergeSteps(last, step)
+    if (merged) this.#steps[this.#steps.length - 1] = merged
+    else this.#steps.push(step)
+  }
+
+  /** Adds text to a side file, named by its suffix such as `_output.jsonl`. */
+  append(file: string, text: string): void {
+    const texts = this.#appends.get(file)
+    this.#lengths.set(file, this.length(file) + Buffer.byteLength(text))
+    if (texts) texts.push(text)
+    else this.#appends.set(file, [text])
+  }
+
+  /** Cuts a side file once the group is durable. Nothing can be appended to it in the same group. */
+  truncate(file: string, length: number): void {
+    this.#truncations.set(file, length)
+    this.#lengths.set(file, length)
+  }
+
+  /** Names a file that was written and fsynced outside the commit, such as a download. */
+  name(file: string): void {
+    this.#named.add(file)
+  }
+
+  /** Removes a side file once the group is durable. */
+  forget(file: string): void {
+    this.#forgotten.add(file)
+    this.#lengths.set(file, 0)
+  }
+
+  /** Length of a side file as it will be after this group, in bytes. */
+  length(file: string): number {
+    return this.#lengths.get(file) ?? this.#lengthBelow(file)
+  }
+
+  /** The group in the form the commit log takes. */
+  group() {
+    return {
+      steps: this.#steps,
+      appends: [...this.#appends].map(([file, texts]) => ({ file, text: texts.join('') })),
+      truncate: [...this.#truncations].map(([file, length]) => ({ file, length })),
+      names: [...this.#named],
+      forget: [...this.#forgotten],
+    }
+  }
+}
+
+/** Joins two neighbouring steps that say the same of different requests, so that a line stays short. */
+function mergeSteps(last: Step, step: Step): Step | undefined {
+  if (last.kind === 'accepted' && step.kind === 'accepted' && last.part === step.part) {
+    return { ...last, requests: joined(last.requests, step.requests), lines: last.lines + step.lines }
+  }
+  if (last.kind === 'sent' && step.kind === 'sent' && last.file === step.file) {
+    return { ...last, requests: joined(last.requests, step.requests) }
+  }
+  if (
+    last.kind === 'requeue' &&
+    step.kind === 'requeue' &&
+    last.file === step.file &&
+    isPlain(last) &&
+    isPlain(step)
+  ) {
+    if (last.why !== step.why || last.reason !== step.reason) return undefined
+    return { ...last, requests: joined(last.requests, step.requests), bytes: last.bytes + step.bytes }
+  }
+  return undefined
+}
+
+const isPlain = (step: { readonly repaired?: true | undefined }): boolean => step.repaired === undefined
+
+/** Grows the first list in place: it belongs to a step of this draft alone, and copying it would cost the square of its length. */
+function joined(first: number[], second: readonly number[]): number[] {
+  first.push(...second)
+  return first
+}

@@ -1,0 +1,332 @@
+import { isTripped, passFailuresAfter } from '../batch/breaker.ts'
+import { type FileIn, inPhase, isUnpushed, type QueueFile } from '../batch/queue-file.ts'
+import { filesToSeal, type QueueFacts } from '../batch/sealing.ts'
+import type { PriceTable } from '../tokens/prices.ts'
+import { Notifier } from '../util/notifier.ts'
+import { Collector } from './collector.ts'
+import type { Context } from './context.ts'
+import { DirectSender } from './direct-sender.ts'
+import { filesOf } from './files.ts'
+import { Janitor } from './janitor.ts'
+import { Interrupted } from './patience.ts'
+import { Poller } from './poller.ts'
+import type { RequestResult } from './request-result.ts'
+import { ResultReader } from './result-reader.ts'
+import { Submitter } from './submitter.ts'
+
+/** `work`: everything. `collect`: nothing new is sent. `cancel`, `discard`: remote batches are cancelled, too, and with `discard` their answers not wanted. */
+export type EngineMode = 'work' | 'collect' | 'cancel' | 'discard'
+
+export interface EngineOptions {
+  readonly mode: EngineMode
+  readonly prices: PriceTable
+  /** `sentRequests` when the run began. */
+  readonly sentBefore: number
+  /** New requests may still come by themselves. */
+  readonly isProducing: () => boolean
+  /** Something failed, or the breaker tripped: everything that waits must end. */
+  readonly onHalt: () => void
+}
+
+const isReceived = inPhase('received')
+const isDirect = inPhase('direct')
+
+/** Results that wait for the consumer before direct sending holds back, as a multiple of the concurrency. */
+const READY_PER_CONNECTION = 4
+
+/**
+ * Keeps everything going at once: sealing, submitting, polling, collecting, direct calls, tidying up. Each turn looks
+ * at the durable state and starts what can be started; whatever ends or becomes durable causes the next turn.
+ */
+export class Engine {
+  readonly #context: Context
+  readonly #options: EngineOptions
+  /** Wakes the next turn. */
+  readonly #wake = new Notifier()
+  /** Wakes whoever waits for results, for room, or for the end. */
+  readonly #news = new Notifier()
+  readonly #submitter: Submitter
+  readonly #collector: Collector
+  readonly #poller: Poller
+  readonly #sender: DirectSender
+  readonly #janitor: Janitor
+  readonly reader: ResultReader
+  readonly #activities = new Map<string, Promise<void>>()
+  /** Results on their way to the consumer. */
+  readonly #ready: RequestResult[] = []
+  /** Received files whose results are being, or have been, handed out. */
+  readonly #opened = new Set<number>()
+  /** Handed out and not judged yet, by request. */
+  readonly #outstanding = new Set<number>()
+  /** Direct sets of an earlier run: nothing of them is sent any more (`recover`), only their answers are handed out. */
+  readonly #foundDirect: ReadonlySet<number>
+  /** Direct sets of this run that were sent to the last line. */
+  readonly #allSent = new Set<number>()
+  /** The last turn found nothing going on and nothing to start, and nothing has changed since. */
+  #quiet = false
+  #finished = false
+  #failure: unknown
+  #tripped = false
+
+  constructor(context: Context, options: EngineOptions) {
+    this.#context = context
+    this.#options = options
+    const { mode, prices, sentBefore } = options
+    const found = [...context.store.durable.state.files.values()]
+    this.#foundDirect = new Set(found.filter(isDirect).map(({ id }) => id))
+    this.reader = new ResultReader(context, prices)
+    this.#submitter = new Submitter(context, { found, closing: mode !== 'work', sentBefore })
+    this.#collector = new Collector(context, prices, { discarding: mode === 'discard' })
+    this.#poller = new Poller(context, { cancelling: mode === 'cancel' || mode === 'discard' })
+    this.#sender = new DirectSender(context, {
+      reader: this.reader,
+      sentBefore,
+      deliver: (result) => this.#deliver(result),
+    })
+    this.#janitor = new Janitor(context)
+  }
+
+  /** Something that a turn might care about has changed. */
+  notify(): void {
+    this.#quiet = false
+    this.#wake.notify()
+    this.#news.notify()
+  }
+
+  /** Resolves when something changes. */
+  news(): Promise<void> {
+    return this.#news.wait()
+  }
+
+  /** Too much is waiting to be sent: no more should be generated. */
+  get isCongested(): boolean {
+    const { settings, store } = this.#context
+    const files = [...store.head.state.files.values()]
+    const unpushed = files.filter(isUnpushed).length
+    const direct = files.filter(isDirect).reduce((sum, file) => sum + file.live, 0)
+    const mostDirect = Math.max(
+      settings.maxUnpushedBatches * settings.seal.maxDirectRequests,
+      4 * settings.directConcurrency,
+    )
+    return unpushed >= settings.maxUnpushedBatches || direct >= mostDirect
+  }
+
+  /** Nothing is going on and nothing can be started. More requests, or an end of producing, may change that. */
+  get isIdle(): boolean {
+    return this.#finished || this.#quiet
+  }
+
+  get failure(): unknown {
+    return this.#failure
+  }
+
+  /** Why a complete task was not reached, as far as batches are to blame. */
+  get trouble():
+    | { readonly kind: 'pass-ratio' | 'failed-batches'; readonly details: readonly string[] }
+    | undefined {
+    if (this.#tripped) return { kind: 'pass-ratio', details: [] }
+    const details = [...this.#submitter.refused.values(), ...this.#collector.blocked.values()]
+    return details.length > 0 ? { kind: 'failed-batches', details } : undefined
+  }
+
+  /** Runs until there is nothing left to do, the run is to stop, or something fails. */
+  async drive(): Promise<void> {
+    while (!this.#finished) {
+      const wake = this.#wake.wait()
+      this.#turn()
+      if (this.#finished) break
+      await wake
+      // Many changes come together; one turn serves them all.
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    await Promise.all(this.#activities.values())
+  }
+
+  /** Results as they come, until there will be no more. Throws what stopped the engine. */
+  async *results(): AsyncGenerator<RequestResult> {
+    for (;;) {
+      const news = this.#news.wait()
+      if (this.#failure !== undefined) throw this.#failure
+      if (this.#context.stop.aborted) return
+      const direct = this.#ready.shift()
+      const file = direct ? undefined : this.#nextReceived()
+      if (direct) yield this.#handOut(direct)
+      else if (file) yield* this.#resultsOf(file)
+      else if (this.#finished) return
+      else await news
+    }
+  }
+
+  /** A handed-out result has its verdict. */
+  judged(request: number): void {
+    this.#outstanding.delete(request)
+    if (this.#outstanding.size === 0) this.notify()
+  }
+
+  #handOut(result: RequestResult): RequestResult {
+    this.#outstanding.add(result.request)
+    this.#news.notify()
+    return result
+  }
+
+  async *#resultsOf(file: FileIn<'received' | 'direct'>): AsyncGenerator<RequestResult> {
+    this.#opened.add(file.id)
+    let done = false
+    try {
+      for await (const result of this.reader.results(file)) {
+        for (let direct = this.#ready.shift(); direct; direct = this.#ready.shift())
+          yield this.#handOut(direct)
+        this.#outstanding.add(result.request)
+        yield result
+        if (this.#failure !== undefined) throw this.#failure
+        if (this.#context.stop.aborted) return
+      }
+      done = true
+    } finally {
+      if (!done) this.#opened.delete(file.id)
+      this.notify()
+    }
+  }
+
+  /** A received batch, or the answered part of a direct set that an earlier run left, that nobody has opened yet. */
+  #nextReceived(): FileIn<'received' | 'direct'> | undefined {
+    if (this.#options.mode === 'discard') return undefined
+    for (const file of this.#context.store.durable.state.files.values()) {
+      if (this.#opened.has(file.id) || file.live === 0) continue
+      if (isReceived(file)) return file
+      if (isDirect(file) && this.#foundDirect.has(file.id)) return file
+    }
+    return undefined
+  }
+
+  async #deliver(result: RequestResult): Promise<void> {
+    this.#ready.push(result)
+    this.#news.notify()
+    const most = READY_PER_CONNECTION * this.#context.settings.directConcurrency
+    while (this.#ready.length > most && !this.#context.stop.aborted) await this.#news.wait()
+  }
+
+  #turn(): void {
+    const { stop, store } = this.#context
+    if (stop.aborted) this.#finished = true
+    else {
+      if (this.#options.mode === 'work') this.#seal()
+      for (const file of store.durable.state.files.values()) this.#advance(file)
+      if ([...store.durable.state.files.values()].some(inPhase('remote')))
+        this.#start('poll', () => this.#poller.run())
+      if (this.#janitor.hasWork) this.#start('tidy', () => this.#janitor.run())
+      this.#quiet = this.#hasNothingToDo()
+      this.#finished = this.#quiet && !this.#options.isProducing()
+    }
+    if (this.#quiet || this.#finished) this.#news.notify()
+  }
+
+  #seal(): void {
+    const { store, settings } = this.#context
+    const sealings = filesToSeal(store.head.state.files.values(), this.#facts(), settings.seal)
+    if (sealings.length === 0) return
+    this.#start('seal', () =>
+      store.commit((draft) => {
+        for (const { file, as } of sealings) {
+          if (draft.state.files.get(file)?.phase === 'open') draft.apply({ kind: 'seal', file, as })
+        }
+      }),
+    )
+  }
+
+  #facts(): QueueFacts {
+    const { directConcurrency } = this.#context.settings
+    const producing = this.#options.isProducing()
+    const direct = this.#sender.backlog
+    return { producing, inFlight: this.#isInFlight(), directBacklog: direct, directConcurrency }
+  }
+
+  #isInFlight(): boolean {
+    if (this.#ready.length > 0 || this.#outstanding.size > 0) return true
+    return [...this.#context.store.head.state.files.values()].some(
+      (file) => file.live > 0 && this.#canMove(file),
+    )
+  }
+
+  #canMove(file: QueueFile): boolean {
+    if (file.phase === 'open') return false
+    if (file.phase === 'direct') return this.#activities.has(`file ${file.id}`) || this.#sender.allowance > 0
+    if (file.phase === 'ended') return !this.#collector.blocked.has(file.id)
+    return !isUnpushed(file) || file.phase !== 'sealed' || !this.#submitter.blocked(file).lasting
+  }
+
+  #advance(file: QueueFile): void {
+    const id = `file ${file.id}`
+    if (this.#activities.has(id)) return
+    if (isUnpushed(file)) {
+      if (this.#submitter.action(file).do !== 'nothing') this.#start(id, () => this.#submitter.run(file.id))
+    } else if (file.phase === 'ended') {
+      if (!this.#collector.blocked.has(file.id)) this.#start(id, () => this.#collector.run(file.id))
+    } else if (isReceived(file) || isDirect(file)) {
+      if (this.#isDone(file)) this.#start(id, () => this.#drop(file.id))
+      else if (isDirect(file) && this.#isSendable(file)) this.#start(id, () => this.#send(file.id))
+    }
+  }
+
+  #isDone(file: FileIn<'received' | 'direct'>): boolean {
+    return file.live === 0 || (this.#options.mode === 'discard' && file.phase === 'received')
+  }
+
+  #isSendable(file: FileIn<'direct'>): boolean {
+    const left = !this.#foundDirect.has(file.id) && !this.#allSent.has(file.id)
+    return this.#options.mode === 'work' && left && this.#sender.allowance > 0
+  }
+
+  async #send(id: number): Promise<void> {
+    if (await this.#sender.run(id)) this.#allSent.add(id)
+  }
+
+  /** Forgets a file whose requests are all judged or queued elsewhere, and what its outcome says about the batches. */
+  async #drop(id: number): Promise<void> {
+    const { store, settings, emit } = this.#context
+    const passFailures = await store.commit((draft) => {
+      const file = draft.state.files.get(id)
+      if (!file || (file.live > 0 && this.#options.mode !== 'discard')) return 0
+      const before = draft.state.passFailures
+      const counts = file.phase === 'received' && file.status !== 'failed' && this.#options.mode === 'work'
+      const after = counts ? passFailuresAfter(before, file.passed, file.requests, settings.breaker) : before
+      const tripped = isTripped(after, settings.breaker)
+      // A run that was stopped by the breaker may be begun again: it then starts counting anew.
+      if (after !== before) draft.apply({ kind: 'breaker', passFailures: tripped ? 0 : after })
+      draft.apply({ kind: 'dropped', file: id })
+      for (const suffix of filesOf(id)) if (draft.length(suffix) > 0) draft.forget(suffix)
+      return after
+    })
+    if (!isTripped(passFailures, settings.breaker)) return
+    this.#tripped = true
+    const message = `${passFailures} batches in a row came back with less than ${settings.breaker.minPassRatio} of usable answers (--min-pass-ratio)`
+    emit({ kind: 'warning', code: 'pass_ratio', message })
+    this.#options.onHalt()
+  }
+
+  #start(id: string, activity: () => Promise<void>): void {
+    if (this.#activities.has(id)) return
+    const running = activity()
+      .catch((error: unknown) => this.#fail(error))
+      .finally(() => {
+        this.#activities.delete(id)
+        this.notify()
+      })
+    this.#activities.set(id, running)
+  }
+
+  #fail(error: unknown): void {
+    if (error instanceof Interrupted) return
+    this.#failure ??= error
+    this.#options.onHalt()
+  }
+
+  #hasNothingToDo(): boolean {
+    return (
+      this.#activities.size === 0 &&
+      this.#ready.length === 0 &&
+      this.#outstanding.size === 0 &&
+      this.#nextReceived() === undefined
+    )
+  }
+}

@@ -1,0 +1,176 @@
+import { ruleOnRetry } from '../batch/retry-rules.ts'
+import { maxLineBytes } from '../batch/sealing.ts'
+import type { Verdict } from '../batch/verdict.ts'
+import { wireLine } from '../batch/wire-line.ts'
+import { TaskError, UsageError } from '../errors.ts'
+import { notJson } from '../util/json-value.ts'
+import type { Draft } from './draft.ts'
+import type { OutputPlacement } from './output-placement.ts'
+import { type PrepareOptions, prepareBody } from './prepare.ts'
+import { appendFailed, enqueueAgain } from './queue.ts'
+import type { RequestResult } from './request-result.ts'
+import type { RequesterSettings } from './settings.ts'
+
+/** What a verdict led to. */
+export interface Judgement {
+  readonly kind: 'accepted' | 'rejected' | 'queued-again'
+  /** Why it was rejected or queued again. */
+  readonly reason?: string
+}
+
+export interface JudgeTools {
+  readonly settings: RequesterSettings
+  readonly output: OutputPlacement
+  readonly prepare: PrepareOptions
+}
+
+/** What a caller may say differently from the verdict and the result. */
+export interface JudgeOverrides {
+  /** Written instead of the verdict's output. */
+  readonly output?: unknown
+  /** The sample that `remember` is kept with. Default: the result's. */
+  readonly sample?: string
+}
+
+/** A verdict that has passed every check: what is left cannot fail. */
+export type CheckedVerdict =
+  | { readonly kind: 'accept'; readonly line: string | undefined; readonly remember: unknown }
+  | { readonly kind: 'reject'; readonly reason: string; readonly remember: unknown }
+  | {
+      readonly kind: 'retry'
+      readonly reason: string
+      readonly repair: { readonly model: string; readonly bodyText: string } | undefined
+    }
+
+/** Finds every fault of a verdict before anything is changed. Throws TaskError naming the key. */
+export function checkVerdict(
+  result: RequestResult,
+  verdict: Verdict,
+  tools: JudgeTools,
+  over: JudgeOverrides,
+): CheckedVerdict {
+  if (verdict.kind === 'retry') {
+    const { body, reason } = verdict
+    const repair =
+      body && prepareBody(checkedJson(body, result.key, 'the body of retry'), result, tools.prepare)
+    return { kind: 'retry', reason, repair }
+  }
+  const remember =
+    verdict.remember === undefined ? undefined : checkedJson(verdict.remember, result.key, 'remember')
+  if (verdict.kind === 'reject') return { kind: 'reject', reason: verdict.reason, remember }
+  const output = over.output ?? verdict.output
+  return {
+    kind: 'accept',
+    line: output === undefined ? undefined : tools.output.encode(output, result.key),
+    remember,
+  }
+}
+
+function checkedJson<Value>(value: Value, key: string, what: string): Value {
+  const problem = notJson(value)
+  if (problem)
+    throw new TaskError(
+      'not_json',
+      `${what} for ${JSON.stringify(key)} cannot be written as JSON: ${problem}`,
+    )
+  return value
+}
+
+/** Adds one judgement to a draft: verdict, output, sample and, for another try, the new line. */
+export function addJudgement(
+  draft: Draft,
+  result: RequestResult,
+  verdict: CheckedVerdict,
+  tools: JudgeTools,
+  over: JudgeOverrides,
+): Judgement {
+  mustBePending(draft, result)
+  switch (verdict.kind) {
+    case 'accept':
+      addAccepted(draft, result, verdict.line, tools.output)
+      remember(draft, result, verdict.remember, over)
+      return { kind: 'accepted' }
+    case 'reject':
+      addRejected(draft, result, verdict.reason)
+      remember(draft, result, verdict.remember, over)
+      return { kind: 'rejected', reason: verdict.reason }
+    case 'retry':
+      return addRetry(draft, result, verdict, tools)
+  }
+}
+
+function mustBePending(draft: Draft, { request, key, file }: RequestResult): void {
+  const record = draft.requests.get(request)
+  if (record.state === 'pending' && record.file === file) return
+  throw new UsageError(
+    'already_judged',
+    `the result of ${JSON.stringify(key)} has its verdict already; judge each result once`,
+  )
+}
+
+function addAccepted(
+  draft: Draft,
+  { request }: RequestResult,
+  line: string | undefined,
+  output: OutputPlacement,
+): void {
+  const { part, lines } = draft.state.output
+  if (line === undefined) {
+    draft.apply({ kind: 'accepted', requests: [request], lines: 0, part })
+    return
+  }
+  const cursor = { part, lines, bytes: draft.length(output.suffix(part)) }
+  const placed = output.place(cursor, Buffer.byteLength(line))
+  draft.append(output.suffix(placed.part), line)
+  draft.apply({ kind: 'accepted', requests: [request], lines: 1, part: placed.part })
+}
+
+function addRejected(
+  draft: Draft,
+  { request, key, sample, attempt, outcome }: RequestResult,
+  reason: string,
+): void {
+  const reply = outcome.kind === 'reply' ? outcome.body : outcome.failure
+  appendFailed(draft, { key, sample, reason, attempts: attempt + 1, reply })
+  draft.apply({ kind: 'rejected', request, reason })
+}
+
+function remember(draft: Draft, { key, sample }: RequestResult, value: unknown, over: JudgeOverrides): void {
+  if (value !== undefined) draft.apply({ kind: 'remembered', sample: over.sample ?? sample, key, value })
+}
+
+function addRetry(
+  draft: Draft,
+  result: RequestResult,
+  { reason, repair }: Extract<CheckedVerdict, { kind: 'retry' }>,
+  { settings }: JudgeTools,
+): Judgement {
+  const { request, endpoint, outcome } = result
+  const record = draft.requests.get(request)
+  const lapsed = outcome.kind === 'failure' && !outcome.failure.countsAsAttempt
+  const { maxRetries, maxExpiries, seal } = settings
+  const ruling = ruleOnRetry({
+    attempt: record.attempt,
+    expiries: record.expiries,
+    maxRetries,
+    maxExpiries,
+    lapsed,
+  })
+  const line = {
+    endpoint,
+    model: repair?.model ?? result.model,
+    bodyText: repair?.bodyText ?? result.bodyText,
+  }
+  const tooLarge = Buffer.byteLength(wireLine('', endpoint, line.bodyText)) + 64 > maxLineBytes(seal)
+  if (ruling.kind === 'exhausted' || tooLarge) {
+    const why =
+      ruling.kind === 'exhausted'
+        ? `${reason} (${ruling.why})`
+        : `${reason} (the repaired body is larger than a batch may be)`
+    addRejected(draft, result, why)
+    return { kind: 'rejected', reason: why }
+  }
+  const why = !lapsed ? 'retry' : outcome.failure.code === 'batch_cancelled' ? 'cancelled' : 'expired'
+  enqueueAgain(draft, request, line, { why, reason, repaired: repair !== undefined }, seal)
+  return { kind: 'queued-again', reason }
+}

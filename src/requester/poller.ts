@@ -1,0 +1,179 @@
+import { awaitsFileIds, pollIntervalMs, pollMethod, terminalStatus } from '../batch/polling.ts'
+import { type FileIn, inPhase } from '../batch/queue-file.ts'
+import type { BatchFault, Step } from '../batch/steps.ts'
+import { NightshiftError, RemoteError } from '../errors.ts'
+import type { WireBatch, WireBatchError } from '../openai/wire.ts'
+import type { Context } from './context.ts'
+import { requestCounts } from './context.ts'
+import { withPatience } from './patience.ts'
+import { everything } from './remote-search.ts'
+
+type RemoteFile = FileIn<'remote'>
+const isPolled = inPhase('remote')
+
+/** Watches remote batches with as few calls as possible and commits what becomes of them. */
+export class Poller {
+  readonly #context: Context
+  /** Batches are of no more use: ask the server to stop working on them. */
+  readonly #cancelling: boolean
+  readonly #cancelled = new Set<string>()
+  readonly #since = new Map<string, number>()
+  readonly #looks = new Map<string, number>()
+  #lastListPages: number | undefined
+  /** Batches of an earlier run may have ended long ago; one that was just created is first given some time. */
+  #dueNow: boolean
+
+  constructor(context: Context, { cancelling }: { readonly cancelling: boolean }) {
+    this.#context = context
+    this.#cancelling = cancelling
+    this.#dueNow = this.#remoteFiles().length > 0
+  }
+
+  /** Polls until no batch is left that could change. */
+  async run(): Promise<void> {
+    const { stop } = this.#context
+    for (;;) {
+      const files = this.#remoteFiles()
+      if (files.length === 0 || stop.aborted) return
+      if (!this.#dueNow) await this.#wait(files)
+      if (stop.aborted) return
+      this.#dueNow = false
+      await this.#poll(this.#remoteFiles())
+    }
+  }
+
+  #remoteFiles(): RemoteFile[] {
+    return [...this.#context.store.durable.state.files.values()].filter(isPolled)
+  }
+
+  async #wait(files: readonly RemoteFile[]): Promise<void> {
+    const { clock, stop, emit, store } = this.#context
+    const ms = this.#intervalMs(files)
+    emit({
+      kind: 'waiting',
+      reason: 'remote batches',
+      untilMs: clock.now() + ms,
+      counts: requestCounts(store.durable.state),
+    })
+    await clock.sleep(ms, stop)
+  }
+
+  #intervalMs(files: readonly RemoteFile[]): number {
+    const now = this.#context.clock.now()
+    for (const { batchId } of files) if (!this.#since.has(batchId)) this.#since.set(batchId, now)
+    const youngest = Math.min(...files.map(({ batchId }) => now - (this.#since.get(batchId) ?? now)))
+    return pollIntervalMs(this.#context.settings.pollBaseMs, youngest)
+  }
+
+  async #poll(files: readonly RemoteFile[]): Promise<void> {
+    if (this.#cancelling) for (const file of files) await this.#cancel(file)
+    const method = pollMethod({ outstanding: files.length, lastListPages: this.#lastListPages })
+    if (method === 'list') await this.#pollByList(files)
+    else for (const file of files) await this.#retrieve(file)
+  }
+
+  async #cancel(file: RemoteFile): Promise<void> {
+    if (this.#cancelled.has(file.batchId)) return
+    this.#cancelled.add(file.batchId)
+    const { api, stop } = this.#context
+    try {
+      await withPatience(this.#context, `cancelling batch ${file.batchId}`, () =>
+        api.cancelBatch(file.batchId, stop),
+      )
+    } catch (error) {
+      // A batch that is over cannot be cancelled; the poll that follows tells how it ended.
+      if (!(error instanceof RemoteError) || error.acted !== 'no' || isAuthError(error)) throw error
+    }
+  }
+
+  /** One pass over the listing, no further than the last batch that is wanted. */
+  async #pollByList(files: readonly RemoteFile[]): Promise<void> {
+    const wanted = new Map(files.map((file) => [file.batchId, file]))
+    const list = this.#context.api.listBatches.bind(this.#context.api)
+    let pages = 0
+    const counted: typeof list = (query, signal) => {
+      pages++
+      return list(query, signal)
+    }
+    for await (const batch of everything(this.#context, 'listing batches', counted)) {
+      const file = wanted.get(batch.id)
+      if (!file) continue
+      wanted.delete(batch.id)
+      await this.#take(file, batch)
+      if (wanted.size === 0) break
+    }
+    this.#lastListPages = pages
+    for (const file of wanted.values()) await this.#retrieve(file)
+  }
+
+  async #retrieve(file: RemoteFile): Promise<void> {
+    const { api, stop } = this.#context
+    try {
+      await this.#take(
+        file,
+        await withPatience(this.#context, `polling batch ${file.batchId}`, () =>
+          api.retrieveBatch(file.batchId, stop),
+        ),
+      )
+    } catch (error) {
+      if (error instanceof RemoteError && error.status === 404) throw batchGone(file, error)
+      throw error
+    }
+  }
+
+  async #take(file: RemoteFile, batch: WireBatch): Promise<void> {
+    this.#report(file, batch)
+    const status = terminalStatus(batch.status)
+    if (!status) {
+      if (batch.status !== file.status)
+        await this.#commit({ kind: 'remote', file: file.id, status: batch.status })
+      return
+    }
+    const { output_file_id: outputFileId, error_file_id: errorFileId } = batch
+    const looks = this.#looks.get(batch.id) ?? 0
+    this.#looks.set(batch.id, looks + 1)
+    const hasFiles = outputFileId !== undefined || errorFileId !== undefined
+    if (awaitsFileIds({ status, hasFiles, total: batch.request_counts?.total, looks })) return
+    const faults = batch.errors?.data?.map(readFault) ?? []
+    await this.#commit({
+      kind: 'ended',
+      file: file.id,
+      status,
+      ...(outputFileId && { outputFileId }),
+      ...(errorFileId && { errorFileId }),
+      ...(faults.length > 0 && { faults }),
+    })
+  }
+
+  async #commit(step: Step): Promise<void> {
+    await this.#context.store.commit((draft) => draft.apply(step))
+  }
+
+  #report(file: RemoteFile, batch: WireBatch): void {
+    const counts = batch.request_counts
+    this.#context.emit({
+      kind: 'batch-changed',
+      file: file.id,
+      status: batch.status,
+      model: file.model,
+      requests: file.requests,
+      remoteId: batch.id,
+      ...(counts && { completed: counts.completed, failed: counts.failed }),
+    })
+  }
+}
+
+const readFault = ({ code, message, line }: WireBatchError): BatchFault => ({
+  code: code ?? 'unknown',
+  message: message ?? 'no message',
+  ...(typeof line === 'number' && { line }),
+})
+
+const isAuthError = (error: RemoteError): boolean => error.status === 401 || error.status === 403
+
+function batchGone(file: RemoteFile, cause: RemoteError): NightshiftError {
+  const message =
+    `the server does not know batch ${file.batchId} (queue file ${file.id}, ${file.live} requests). Is this the account ` +
+    'it was created with? Use that key, or give these requests up with --wipe-requests.'
+  return new NightshiftError('batch_gone', message, { cause })
+}

@@ -1,0 +1,80 @@
+import { hash } from 'node:crypto'
+import { TaskError } from '../errors.ts'
+import type { Endpoint } from '../openai/wire.ts'
+import { notJson } from '../util/json-value.ts'
+import type { PreparedRequest } from './queue.ts'
+
+/** A request as a caller gives it. */
+export interface NewRequest {
+  /** Unique in the task and the same in every run. */
+  readonly key: string
+  /** The request body of the endpoint; `model` is required. */
+  readonly body: object
+  /** What several requests have in common. Default: `key`. */
+  readonly sample?: string | undefined
+  /** Any JSON value; handed back with the results. */
+  readonly meta?: unknown
+}
+
+/** Changes a body on its way out, such as adding an answer schema. Must depend on nothing but what it is given. */
+export type PrepareBody = (
+  body: object,
+  request: { readonly key: string; readonly sample: string; readonly meta: unknown },
+) => object
+
+export interface PrepareOptions {
+  readonly endpoint: Endpoint
+  readonly prepareBody: PrepareBody
+}
+
+/** 64 bits of a hash over the body as yielded, 16 hex digits: enough to notice that a key was given another body. */
+export const bodyHash = (bodyText: string): string => hash('sha256', bodyText, 'hex').slice(0, 16)
+
+/** Checks a request and puts it into the form it is queued in. Throws TaskError; nothing was kept of the request. */
+export function prepareRequest(request: NewRequest, options: PrepareOptions): PreparedRequest {
+  const { key, sample = key, meta } = request
+  if (typeof key !== 'string' || key === '')
+    throw badRequest('bad_key', key, `key must be a text that is not empty`)
+  if (typeof sample !== 'string' || sample === '')
+    throw badRequest('bad_sample', key, 'sample must be a text that is not empty')
+  mustBeJson(request.body, key, 'body')
+  if (meta !== undefined) mustBeJson(meta, key, 'meta')
+  const yielded = JSON.stringify(request.body)
+  return {
+    key,
+    sample,
+    meta,
+    hash: bodyHash(yielded),
+    ...prepareBody(request.body, { key, sample, meta }, options),
+  }
+}
+
+/** The body in the form it is sent in: as given, but without `stream`, and with what `prepareBody` adds. */
+export function prepareBody(
+  body: object,
+  request: { readonly key: string; readonly sample: string; readonly meta: unknown },
+  { endpoint, prepareBody }: PrepareOptions,
+): Pick<PreparedRequest, 'endpoint' | 'model' | 'bodyText'> {
+  const { key } = request
+  const model = 'model' in body ? body.model : undefined
+  if (typeof model !== 'string' || model === '') {
+    throw badRequest('no_model', key, 'body.model must name a model, such as "gpt-5-mini"')
+  }
+  const {
+    stream: _,
+    stream_options: __,
+    ...rest
+  } = { ...prepareBody(body, request) } as Record<string, unknown>
+  return { endpoint, model, bodyText: JSON.stringify(rest) }
+}
+
+function mustBeJson(value: unknown, key: string, name: string): void {
+  if (name === 'body' && (typeof value !== 'object' || value === null || Array.isArray(value))) {
+    throw badRequest('bad_body', key, 'body must be an object, as the endpoint takes it')
+  }
+  const problem = notJson(value)
+  if (problem) throw badRequest(`bad_${name}`, key, `${name} cannot be written as JSON: ${problem}`)
+}
+
+const badRequest = (code: string, key: unknown, why: string): TaskError =>
+  new TaskError(code, `request ${JSON.stringify(key) ?? String(key)}: ${why}. The request was not added.`)

@@ -1,0 +1,184 @@
+import { customId } from '../batch/custom-id.ts'
+import type { QueueFile } from '../batch/queue-file.ts'
+import { fits, maxLineBytes, type SealSettings, sealAs } from '../batch/sealing.ts'
+import type { RequeueReason } from '../batch/steps.ts'
+import { openFileOf } from '../batch/task-state.ts'
+import { wireLine } from '../batch/wire-line.ts'
+import type { Endpoint } from '../openai/wire.ts'
+import type { Draft } from './draft.ts'
+import { FAILED_FILE, queueFileName } from './files.ts'
+
+/** A request that has passed every check and waits to be committed. */
+export interface PreparedRequest {
+  readonly key: string
+  readonly sample: string
+  readonly meta: unknown
+  readonly hash: string
+  readonly endpoint: Endpoint
+  readonly model: string
+  /** The body as it will be sent, as JSON text. */
+  readonly bodyText: string
+}
+
+/** One line of `_failed.jsonl`: a request that failed for good. */
+export interface FailedLine {
+  readonly key: string
+  readonly sample: string
+  readonly reason: string
+  readonly attempts: number
+  readonly reply?: unknown
+}
+
+/** Puts new requests into open queue files, group by group, sealing files as they fill up. */
+export function enqueueNew(draft: Draft, requests: readonly PreparedRequest[], settings: SealSettings): void {
+  const groups = Map.groupBy(requests, ({ endpoint, model }) => `${endpoint} ${model}`)
+  for (const group of groups.values()) {
+    let rest: readonly PreparedRequest[] = group
+    while (rest.length > 0) rest = enqueueSome(draft, rest, settings)
+  }
+}
+
+/** Adds as many of one group's requests as the open file takes; returns the others. */
+function enqueueSome(
+  draft: Draft,
+  requests: readonly PreparedRequest[],
+  settings: SealSettings,
+): readonly PreparedRequest[] {
+  const first = draft.requests.last + 1
+  const chunk: PreparedRequest[] = []
+  const lines: string[] = []
+  let bytes = 0
+  let file: QueueFile | undefined
+  for (const request of requests) {
+    const line = `${wireLine(customId(first + chunk.length, 0), request.endpoint, request.bodyText)}\n`
+    const lineBytes = Buffer.byteLength(line)
+    if (lineBytes > maxLineBytes(settings)) {
+      if (chunk.length > 0) break
+      refuse(draft, request, lineBytes, settings)
+      return requests.slice(1)
+    }
+    file ??= openFor(draft, request, lineBytes, settings)
+    if (
+      !fits(
+        { ...file, requests: file.requests + chunk.length, bytes: file.bytes + bytes },
+        lineBytes,
+        settings,
+      )
+    )
+      break
+    chunk.push(request)
+    lines.push(line)
+    bytes += lineBytes
+  }
+  if (file) addChunk(draft, file.id, chunk, bytes, lines)
+  return requests.slice(chunk.length)
+}
+
+function addChunk(
+  draft: Draft,
+  file: number,
+  chunk: readonly PreparedRequest[],
+  bytes: number,
+  lines: readonly string[],
+): void {
+  draft.apply({
+    kind: 'add',
+    file,
+    first: draft.requests.last + 1,
+    keys: chunk.map(({ key }) => key),
+    hashes: chunk.map(({ hash }) => hash),
+    bytes,
+    ...(chunk.some(({ key, sample }) => sample !== key) && {
+      samples: chunk.map(({ key, sample }) => (sample === key ? null : sample)),
+    }),
+    ...(chunk.some(({ meta }) => meta !== undefined) && { metas: chunk.map(({ meta }) => meta ?? null) }),
+  })
+  draft.append(queueFileName(file), lines.join(''))
+}
+
+/** Puts new requests into files of their own, one per group, that are sent directly. */
+export function enqueueDirect(draft: Draft, requests: readonly PreparedRequest[]): void {
+  const groups = Map.groupBy(requests, ({ endpoint, model }) => `${endpoint} ${model}`)
+  for (const group of groups.values()) {
+    const [first] = group
+    if (!first) continue
+    const file = draft.state.lastFile + 1
+    draft.apply({ kind: 'open', file, endpoint: first.endpoint, model: first.model })
+    const start = draft.requests.last + 1
+    const lines = group.map(
+      (one, offset) => `${wireLine(customId(start + offset, 0), one.endpoint, one.bodyText)}\n`,
+    )
+    addChunk(draft, file, group, Buffer.byteLength(lines.join('')), lines)
+    draft.apply({ kind: 'seal', file, as: 'direct' })
+  }
+}
+
+/** A line that is larger than a batch may be can never be sent: it fails alone, the others go on. */
+function refuse(
+  draft: Draft,
+  { key, sample, meta, hash }: PreparedRequest,
+  lineBytes: number,
+  settings: SealSettings,
+): void {
+  const request = draft.requests.last + 1
+  const reason = `too_large: the request has ${lineBytes} bytes, more than a batch may have (${maxLineBytes(settings)})`
+  draft.apply({
+    kind: 'add',
+    file: 0,
+    first: request,
+    keys: [key],
+    hashes: [hash],
+    bytes: 0,
+    ...(sample !== key && { samples: [sample] }),
+    ...(meta !== undefined && { metas: [meta] }),
+  })
+  draft.apply({ kind: 'rejected', request, reason })
+  appendFailed(draft, { key, sample, reason, attempts: 0 })
+}
+
+/** Queues a request's line again, in the open file of its group, under a new custom id. */
+export function enqueueAgain(
+  draft: Draft,
+  request: number,
+  line: { readonly endpoint: Endpoint; readonly model: string; readonly bodyText: string },
+  cause: { readonly why: RequeueReason; readonly reason?: string; readonly repaired?: boolean },
+  settings: SealSettings,
+): void {
+  const queued = draft.requests.get(request).queued + 1
+  const text = `${wireLine(customId(request, queued), line.endpoint, line.bodyText)}\n`
+  const bytes = Buffer.byteLength(text)
+  const file = openFor(draft, line, bytes, settings)
+  draft.apply({
+    kind: 'requeue',
+    file: file.id,
+    why: cause.why,
+    requests: [request],
+    bytes,
+    ...(cause.reason !== undefined && { reason: cause.reason }),
+    ...(cause.repaired && { repaired: true as const }),
+  })
+  draft.append(queueFileName(file.id), text)
+}
+
+export function appendFailed(draft: Draft, line: FailedLine): void {
+  draft.append(FAILED_FILE, `${JSON.stringify(line)}\n`)
+}
+
+/** The group's open file if the line fits into it; otherwise that file is sealed and a new one opened. */
+function openFor(
+  draft: Draft,
+  group: { readonly endpoint: Endpoint; readonly model: string },
+  lineBytes: number,
+  settings: SealSettings,
+): QueueFile {
+  const current = openFileOf(draft.state, group.endpoint, group.model)
+  if (current && fits(current, lineBytes, settings)) return current
+  if (current) draft.apply({ kind: 'seal', file: current.id, as: sealAs(current, settings) })
+  const file = draft.state.lastFile + 1
+  draft.apply({ kind: 'open', file, endpoint: group.endpoint, model: group.model })
+  return openFileOf(draft.state, group.endpoint, group.model) ?? current ?? neverMissing(file)
+}
+
+function neverMissing(file: number): never {
+  throw new RangeError(`queue file ${file} was opened and is not there`)
+}

@@ -1,0 +1,143 @@
+import { parseResultLine } from '../batch/line-outcome.ts'
+import { type FileIn, inPhase } from '../batch/queue-file.ts'
+import { lineBody, lineId } from '../batch/wire-line.ts'
+import { NightshiftError, RemoteError } from '../errors.ts'
+import { readLineChunks } from '../state/json-lines.ts'
+import type { PriceTable } from '../tokens/prices.ts'
+import { addUsage, readUsage, zeroUsage } from '../tokens/usage.ts'
+import type { Context } from './context.ts'
+import { queueFileName, repliesFileName } from './files.ts'
+import { withPatience } from './patience.ts'
+import { enqueueAgain } from './queue.ts'
+import { isWholeReplyLine } from './reply-line.ts'
+import { requestOf } from './result-index.ts'
+
+const isDirect = inPhase('direct')
+
+/** Brings what an earlier run left on its way into an order that this run can go on from. */
+export async function recover(context: Context, prices: PriceTable): Promise<void> {
+  for (const file of [...context.store.durable.state.files.values()].filter(isDirect)) {
+    await takeUnnamedReplies(context, prices, file)
+    await requeueUnanswered(context, file)
+  }
+}
+
+/** Replies that were on disk before the ledger could say so are received all the same. */
+async function takeUnnamedReplies(
+  context: Context,
+  prices: PriceTable,
+  file: FileIn<'direct'>,
+): Promise<void> {
+  const { store, clock } = context
+  const suffix = repliesFileName(file.id)
+  const tail = store.tails.get(suffix)
+  if (!tail) return
+  const taken: number[] = []
+  let usage = zeroUsage
+  let costNanoUsd = 0
+  let unpriced = 0
+  let end = tail.length
+  for await (const lines of readLineChunks(store.fs, store.path(suffix), {
+    start: tail.length,
+    end: tail.size,
+  })) {
+    for (const line of lines) {
+      const result = line.complete && isWholeReplyLine(line.text) ? parseResultLine(line.text) : undefined
+      const request = result && requestOf(result.custom_id, store.durable.requests, file.id)
+      if (request === undefined || line.offset !== end) continue
+      end = line.offset + line.bytes
+      taken.push(request)
+      const body = result?.response?.body
+      const used = readUsage(
+        typeof body === 'object' && body !== null && 'usage' in body ? body.usage : undefined,
+      )
+      if (!used) continue
+      usage = addUsage(usage, used)
+      const cost = prices.costNanoUsd(used, { model: file.model, api: 'direct', at: clock.now() })
+      if (cost === undefined) unpriced++
+      else costNanoUsd += cost
+    }
+  }
+  await store.commit((draft) => {
+    draft.truncate(suffix, end)
+    draft.apply({
+      kind: 'received',
+      file: file.id,
+      requests: taken,
+      usage,
+      costNanoUsd,
+      ...(unpriced > 0 && { unpriced }),
+    })
+  })
+}
+
+/** Lines of a direct set that were not sent are queued anew; those that were, without a reply, are uncertain and sent again. */
+async function requeueUnanswered(context: Context, file: FileIn<'direct'>): Promise<void> {
+  const { store, settings, emit } = context
+  let uncertain = 0
+  for await (const lines of readLineChunks(store.fs, store.path(queueFileName(file.id)))) {
+    await store.commit((draft) => {
+      for (const { text } of lines) {
+        const request = requestOf(lineId(text) ?? '', draft.requests, file.id)
+        if (request === undefined) continue
+        const { call } = draft.requests.get(request)
+        if (call === 'received') continue
+        if (call === 'sent') {
+          uncertain++
+          draft.apply({ kind: 'uncertain', file: file.id, requests: [request] })
+        }
+        const line = { endpoint: file.endpoint, model: file.model, bodyText: lineBody(text) }
+        enqueueAgain(draft, request, line, { why: call === 'sent' ? 'uncertain' : 'unsent' }, settings.seal)
+      }
+    })
+  }
+  if (uncertain > 0) {
+    const message = `${uncertain} direct calls were on the wire when the last run ended; whether they were answered is unknown, and they are sent again`
+    emit({ kind: 'warning', code: 'uncertain_calls', message })
+  }
+}
+
+const isOutstanding = inPhase('uploaded', 'doubtful', 'fenced', 'remote', 'ended')
+
+/**
+ * Makes sure that the key in use belongs to the account that the task's batches were created with. With nothing
+ * outstanding another account is only worth a warning.
+ */
+export async function checkAccount(context: Context): Promise<void> {
+  const { store, api, emit } = context
+  const { account, files } = store.durable.state
+  if (account === api.fingerprint) return
+  const outstanding = [...files.values()].filter(isOutstanding)
+  if (account !== undefined && outstanding.length > 0) await mustKnow(context, outstanding)
+  else if (account !== undefined) {
+    emit({
+      kind: 'warning',
+      code: 'other_account',
+      message: 'this is another account, server or project than the task was last run with',
+    })
+  }
+  await store.commit((draft) => draft.apply({ kind: 'account', account: api.fingerprint }))
+}
+
+async function mustKnow(
+  context: Context,
+  outstanding: readonly FileIn<'uploaded' | 'doubtful' | 'fenced' | 'remote' | 'ended'>[],
+): Promise<void> {
+  const { api, stop } = context
+  const batch = outstanding.find(inPhase('remote', 'ended'))
+  const [first] = outstanding
+  if (!first) return
+  try {
+    await withPatience(context, 'checking the account', async () => {
+      if (batch) await api.retrieveBatch(batch.batchId, stop)
+      else await api.retrieveFile(first.inputFileId, stop)
+    })
+  } catch (error) {
+    if (!(error instanceof RemoteError) || error.acted !== 'no') throw error
+    const what = batch ? `batch ${batch.batchId}` : `file ${first.inputFileId}`
+    const message =
+      `the task has ${outstanding.length} unfinished batches, and this account does not know ${what}: it is not the account ` +
+      'they were created with. Use the same OPENAI_API_KEY, project and base URL as before.'
+    throw new NightshiftError('wrong_account', message, { cause: error })
+  }
+}

@@ -1,0 +1,360 @@
+import type { SampleStanding } from '../batch/request-table.ts'
+import type { StepOf } from '../batch/steps.ts'
+import { currentParams, type TaskState } from '../batch/task-state.ts'
+import type { Verdict } from '../batch/verdict.ts'
+import { TaskError } from '../errors.ts'
+import { createPriceTable, type PriceTable } from '../tokens/prices.ts'
+import { requestCounts } from './context.ts'
+import { Engine, type EngineMode } from './engine.ts'
+import {
+  addJudgement,
+  checkVerdict,
+  type Judgement,
+  type JudgeOverrides,
+  type JudgeTools,
+} from './judging.ts'
+import { type OpenedTask, openTask, type RequesterOptions } from './opening.ts'
+import { type NewRequest, prepareRequest } from './prepare.ts'
+import { enqueueDirect, enqueueNew, type PreparedRequest } from './queue.ts'
+import { checkAccount, recover } from './recovery.ts'
+import type { RequestResult } from './request-result.ts'
+import { commitWiped } from './wipe.ts'
+
+/** Why a run ended, or may end. Only `complete` means that nothing is left to do. */
+export type RunOutcome =
+  | 'complete'
+  | 'limits'
+  | 'failed-batches'
+  | 'pass-ratio'
+  | 'only-process'
+  | 'interrupted'
+
+/** `added`; `known`: the key was committed before; `stopped`: nothing more is taken, because of a limit or a signal. */
+export type AddOutcome = 'added' | 'known' | 'stopped'
+
+/** Requests that are collected in memory before they are committed together. */
+const WINDOW_REQUESTS = 500
+const WINDOW_BYTES = 1_000_000
+
+/**
+ * The engine room of a task, for what `TaskManager` cannot express. Its life:
+ *
+ *     open -> (add, commit, push, direct, results, judge)* -> close
+ *
+ * Requests are added and committed; `results` drives everything that follows and yields each answer once it is
+ * durable; every result gets its verdict by `judge`. All of it can be stopped at any instant and goes on in the next
+ * `open`.
+ */
+export class GPTRequester {
+  readonly #options: RequesterOptions
+  readonly #prices: PriceTable = createPriceTable()
+  readonly #halt = new AbortController()
+  #task: OpenedTask | undefined
+  #engine: Engine | undefined
+  #driving: Promise<void> | undefined
+  #sentBefore = 0
+  #holds = 0
+  #pool = new Map<string, PreparedRequest>()
+  #poolBytes = 0
+  #committing: Promise<void> = Promise.resolve()
+  #pass = 0
+  #seen = new Uint32Array(1024)
+  #changedBodies = 0
+
+  constructor(options: RequesterOptions) {
+    this.#options = options
+  }
+
+  /** Takes the lock, reads the task, and puts in order what an earlier run left. Throws LockError, StateError, UsageError. */
+  async open(): Promise<void> {
+    const task = await openTask(this.#options, this.#halt.signal, () => this.#onDurable())
+    this.#task = task
+    try {
+      const { context } = task
+      this.#sentBefore = context.store.durable.state.spending.sentRequests
+      if (task.isConnected) await checkAccount(context)
+      await recover(context, this.#prices)
+      this.#engine = this.#newEngine(this.#mode())
+    } catch (error) {
+      await this.close()
+      throw error
+    }
+  }
+
+  /** The state as it is on disk. */
+  get state(): TaskState {
+    return this.#opened.context.store.durable.state
+  }
+
+  /** The task's parameters, frozen when it was created. */
+  get params(): unknown {
+    return currentParams(this.#opened.context.store.head.state)
+  }
+
+  /** A wipe was begun and is not finished: take the results that still come, then call `finishWipe`. */
+  get isWiping(): boolean {
+    return this.state.wipe !== undefined
+  }
+
+  /** Keys that were given another body than in an earlier run; their first body stays in force. */
+  get changedBodies(): number {
+    return this.#changedBodies
+  }
+
+  /** Standing of a sample, with verdicts that are still being written. Undefined for an unknown sample. */
+  sample(name: string): SampleStanding | undefined {
+    return this.#opened.context.store.head.requests.sample(name)
+  }
+
+  get sampleCount(): number {
+    return this.#opened.context.store.durable.requests.sampleCount
+  }
+
+  /** Path of a side file, given its suffix such as `_output.jsonl`. */
+  path(suffix: string): string {
+    return this.#opened.context.store.path(suffix)
+  }
+
+  /** Committed length of a side file in bytes. */
+  fileLength(suffix: string): number {
+    return this.#opened.context.store.length(suffix)
+  }
+
+  /**
+   * Says that new requests will come: nothing is sealed for want of more, and `results` does not end, until the
+   * returned function is called. Keys are compared within the time between.
+   */
+  hold(): () => Promise<void> {
+    this.#holds++
+    this.#pass++
+    let held = true
+    return async () => {
+      if (!held) return
+      held = false
+      try {
+        if (!this.#stopping.aborted) await this.commit()
+      } finally {
+        this.#holds--
+        this.#engine?.notify()
+      }
+    }
+  }
+
+  /**
+   * Adds a request to the window in memory, and commits the window when it is full; then it waits until there is
+   * room in the queue. Throws TaskError for a request that cannot be sent or whose key was given another body.
+   */
+  async add(request: NewRequest): Promise<AddOutcome> {
+    if (this.#stopping.aborted) return 'stopped'
+    const prepared = prepareRequest(request, this.#options.prepare)
+    if (this.#isKnown(prepared)) return 'known'
+    this.#pool.set(prepared.key, prepared)
+    this.#poolBytes += prepared.bodyText.length
+    if (this.#pool.size < WINDOW_REQUESTS && this.#poolBytes < WINDOW_BYTES) return 'added'
+    await this.commit()
+    return (await this.#room()) ? 'added' : 'stopped'
+  }
+
+  /** Makes the requests added so far durable. */
+  async commit(): Promise<void> {
+    this.#committing = this.#committing.then(() => this.#commitPool())
+    await this.#committing
+  }
+
+  /** Starts sending whatever is ready to be sent. `results` does so by itself. */
+  push(): void {
+    const engine = this.#running
+    this.#driving ??= engine.drive().finally(() => {
+      this.#driving = undefined
+    })
+    engine.notify()
+  }
+
+  /** Commits requests of their own and sends them directly, whatever their number. Their results come by `results`. */
+  async direct(requests: readonly NewRequest[]): Promise<void> {
+    const { store } = this.#opened.context
+    const prepared = requests
+      .map((request) => prepareRequest(request, this.#options.prepare))
+      .filter((one) => !this.#isKnown(one))
+    await store.commit((draft) => enqueueDirect(draft, prepared))
+    this.push()
+  }
+
+  /** Results as they come, until nothing is left to do or nothing can be done. Throws what stopped the run. */
+  async *results(): AsyncGenerator<RequestResult> {
+    this.push()
+    yield* this.#running.results()
+  }
+
+  /** Commits a verdict: the verdict itself, its output, its sample, and the line of another try. */
+  async judge(result: RequestResult, verdict: Verdict, over: JudgeOverrides = {}): Promise<Judgement> {
+    const { store, emit } = this.#opened.context
+    const tools = this.#judgeTools
+    const checked = checkVerdict(result, verdict, tools, over)
+    const done = store.commit((draft) => {
+      const judgement = addJudgement(draft, result, checked, tools, over)
+      this.#engine?.judged(result.request)
+      return judgement
+    })
+    const judgement = await done
+    const { kind, reason } = judgement
+    if (kind !== 'accepted')
+      emit({ kind: 'request-failed', key: result.key, reason: reason ?? '', final: kind === 'rejected' })
+    return judgement
+  }
+
+  /** What the run has come to. Meant for when `results` has ended. */
+  get outcome(): { readonly kind: RunOutcome; readonly details: readonly string[] } {
+    const trouble = this.#engine?.trouble
+    if (trouble) return trouble
+    if (this.#options.stop?.aborted) return { kind: 'interrupted', details: [] }
+    if (this.state.counters.pending === 0) return { kind: 'complete', details: [] }
+    return { kind: this.#opened.context.settings.onlyProcess ? 'only-process' : 'limits', details: [] }
+  }
+
+  /** Ends a wipe after its last result: forgets what is to be forgotten and makes ready for new work. */
+  async finishWipe(createParams: () => unknown | Promise<unknown>): Promise<StepOf<'wiped'>> {
+    await this.#driving
+    const { store } = this.#opened.context
+    const wiped = await commitWiped(store, createParams)
+    this.#engine = this.#newEngine(this.#mode())
+    return wiped
+  }
+
+  /** Lets what is on the wire end, saves the state file, and gives the lock back. */
+  async close(): Promise<void> {
+    const task = this.#task
+    if (!task) return
+    this.#task = undefined
+    this.#halt.abort()
+    this.#engine?.notify()
+    try {
+      await this.#driving
+      // Whoever awaited a failed commit has been told already.
+      await Promise.allSettled([this.#committing])
+      await task.context.store.settled()
+      await task.stateFile.save(task.context.store.durable, task.context.store.seq)
+    } finally {
+      await task.context.store.close()
+      await task.lock.release()
+    }
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  get #opened(): OpenedTask {
+    if (!this.#task)
+      throw new TaskError(
+        'not_open',
+        'the requester is not open: call open() first, and nothing after close()',
+      )
+    return this.#task
+  }
+
+  get #running(): Engine {
+    if (!this.#engine) throw new TaskError('not_open', 'the requester is not open: call open() first')
+    return this.#engine
+  }
+
+  get #stopping(): AbortSignal {
+    return this.#opened.context.stop
+  }
+
+  get #judgeTools(): JudgeTools {
+    const { settings } = this.#opened.context
+    return { settings, output: this.#options.output, prepare: this.#options.prepare }
+  }
+
+  #mode(): EngineMode {
+    const { wipe } = this.state
+    if (wipe) return wipe === 'task' ? 'discard' : 'cancel'
+    return this.#opened.context.settings.onlyProcess ? 'collect' : 'work'
+  }
+
+  #newEngine(mode: EngineMode): Engine {
+    return new Engine(this.#opened.context, {
+      mode,
+      prices: this.#prices,
+      sentBefore: this.#sentBefore,
+      isProducing: () => this.#holds > 0 || this.#pool.size > 0,
+      onHalt: () => this.#halt.abort(),
+    })
+  }
+
+  /** Compares a key with what is committed, and with what this pass has given. */
+  #isKnown(prepared: PreparedRequest): boolean {
+    const { key, hash } = prepared
+    const waiting = this.#pool.get(key)
+    if (waiting) {
+      if (waiting.hash !== hash) throw twoBodies(key)
+      return true
+    }
+    const { requests } = this.#opened.context.store.head
+    const request = requests.find(key)
+    if (request === undefined) return false
+    const changed = requests.identity(request).hash !== hash
+    if (changed && this.#seenInPass(request)) throw twoBodies(key)
+    if (changed) this.#changedBodies++
+    this.#markSeen(request)
+    return true
+  }
+
+  #seenInPass(request: number): boolean {
+    return this.#seen[request] === this.#pass
+  }
+
+  #markSeen(request: number): void {
+    if (request >= this.#seen.length) {
+      const longer = new Uint32Array(Math.max(request + 1, this.#seen.length * 2))
+      longer.set(this.#seen)
+      this.#seen = longer
+    }
+    this.#seen[request] = this.#pass
+  }
+
+  async #commitPool(): Promise<void> {
+    const { context } = this.#opened
+    if (this.#pool.size === 0) return
+    const requests = [...this.#pool.values()]
+    const commit = context.store.commit((draft) => {
+      const first = draft.requests.last + 1
+      enqueueNew(draft, requests, context.settings.seal)
+      return { first, last: draft.requests.last }
+    })
+    this.#pool = new Map()
+    this.#poolBytes = 0
+    const { first, last } = await commit
+    for (let request = first; request <= last; request++) this.#markSeen(request)
+    context.emit({ kind: 'requests-added', added: requests.length, counts: requestCounts(this.state) })
+  }
+
+  /** Waits until the queue is short enough. False when that will not happen in this run. */
+  async #room(): Promise<boolean> {
+    const engine = this.#running
+    this.push()
+    for (;;) {
+      const news = engine.news()
+      if (this.#stopping.aborted) return false
+      if (!engine.isCongested) return true
+      if (engine.isIdle) return false
+      await news
+    }
+  }
+
+  #onDurable(): void {
+    const task = this.#task
+    if (!task) return
+    this.#engine?.notify()
+    const { context, stateFile } = task
+    stateFile.touch(context.store.durable, context.store.seq)
+    context.emit({ kind: 'judged', counts: requestCounts(context.store.durable.state) })
+  }
+}
+
+const twoBodies = (key: string): TaskError =>
+  new TaskError(
+    'duplicate_key',
+    `key ${JSON.stringify(key)} was given twice with different bodies; a key names one request, so make keys unique`,
+  )

@@ -1,0 +1,146 @@
+import { type FailedBatchPlan, planFailedBatch } from '../batch/failed-batch.ts'
+import { classifyLine, type LineOutcome, missingLine, parseResultLine } from '../batch/line-outcome.ts'
+import type { FileIn } from '../batch/queue-file.ts'
+import type { Failure } from '../batch/reply.ts'
+import type { BatchFault } from '../batch/steps.ts'
+import { lineBody, lineId } from '../batch/wire-line.ts'
+import { StateError } from '../errors.ts'
+import { readLineChunks, WindowReader } from '../state/json-lines.ts'
+import type { PriceTable } from '../tokens/prices.ts'
+import { readUsage } from '../tokens/usage.ts'
+import type { Context } from './context.ts'
+import { queueFileName, repliesFileName, resultFileName } from './files.ts'
+import { enqueueAgain } from './queue.ts'
+import type { RequestResult } from './request-result.ts'
+import { type ResultIndex, requestOf, scanResults } from './result-index.ts'
+
+type ReadableFile = FileIn<'received' | 'direct'>
+
+/** Reads what was received for a file, in the order its requests were queued, skipping what is judged already. */
+export class ResultReader {
+  readonly #context: Context
+  readonly #prices: PriceTable
+
+  constructor(context: Context, prices: PriceTable) {
+    this.#context = context
+    this.#prices = prices
+  }
+
+  /** The results of a received batch or of the answered part of a direct set. Stops early when the run is to stop. */
+  async *results(file: ReadableFile): AsyncGenerator<RequestResult> {
+    const { store, stop } = this.#context
+    const suffix = file.phase === 'direct' ? repliesFileName(file.id) : resultFileName(file.id)
+    const { index } =
+      store.length(suffix) > 0 ? await scanResults(store, { id: file.id, suffix }) : { index: new Map() }
+    const replies = index.size > 0 ? await WindowReader.open(store.fs, store.path(suffix)) : undefined
+    try {
+      let lineNumber = 0
+      for await (const lines of readLineChunks(store.fs, store.path(queueFileName(file.id)))) {
+        for (const line of lines) {
+          lineNumber++
+          const request = requestOf(lineId(line.text) ?? '', store.head.requests, file.id)
+          if (request === undefined) continue
+          if (stop.aborted) return
+          const outcome = await this.#outcome(file, { request, lineNumber }, index, replies)
+          if (outcome === 'again') await this.#queueAgain(file, request, line.text)
+          else if (outcome) yield await this.describe(file, request, line.text, outcome)
+        }
+      }
+    } finally {
+      await replies?.close()
+    }
+  }
+
+  /** Everything a judge may want to know about one outcome. */
+  async describe(
+    file: ReadableFile,
+    request: number,
+    lineText: string,
+    outcome: LineOutcome,
+  ): Promise<RequestResult> {
+    const { store, clock } = this.#context
+    const { requests, state } = store.durable
+    const { key, sample, params, metaAt } = requests.identity(request)
+    const via = file.phase === 'direct' ? 'direct' : 'batch'
+    const usage = outcome.kind === 'reply' ? readUsage(outcome.body.usage) : undefined
+    return {
+      request,
+      key,
+      sample,
+      meta: metaAt === undefined ? undefined : await store.meta(request),
+      attempt: requests.get(request).attempt,
+      params: state.params[params],
+      endpoint: file.endpoint,
+      model: file.model,
+      file: file.id,
+      via,
+      bodyText: lineBody(lineText),
+      outcome,
+      usage,
+      costNanoUsd: usage
+        ? this.#prices.costNanoUsd(usage, { model: file.model, api: via, at: clock.now() })
+        : 0,
+    }
+  }
+
+  async #outcome(
+    file: ReadableFile,
+    line: { readonly request: number; readonly lineNumber: number },
+    index: ResultIndex,
+    replies: WindowReader | undefined,
+  ): Promise<LineOutcome | 'again' | undefined> {
+    const place = index.get(line.request)
+    if (!place || !replies) return file.phase === 'direct' ? undefined : unanswered(file, line.lineNumber)
+    const text = replies.readNow(place.offset, place.bytes) ?? (await replies.read(place.offset, place.bytes))
+    const result = parseResultLine(text)
+    if (!result)
+      throw new StateError(
+        'result_changed',
+        `${this.#context.store.path(resultFileName(file.id))} changed while it was read; run the task again`,
+      )
+    return classifyLine(result, file.endpoint)
+  }
+
+  async #queueAgain(file: ReadableFile, request: number, lineText: string): Promise<void> {
+    const { store, settings } = this.#context
+    const line = { endpoint: file.endpoint, model: file.model, bodyText: lineBody(lineText) }
+    await store.commit((draft) => enqueueAgain(draft, request, line, { why: 'healed' }, settings.seal))
+  }
+}
+
+/** What it means that an ended batch has no line for a request. `again`: it was never at fault and is simply queued again. */
+function unanswered(file: FileIn<'received'>, lineNumber: number): LineOutcome | 'again' {
+  switch (file.status) {
+    case 'completed':
+      return missingLine()
+    case 'expired':
+    case 'cancelled':
+      return notTried(
+        `batch_${file.status}`,
+        `the batch ${file.status === 'expired' ? 'expired' : 'was cancelled'} before it came to this request`,
+      )
+    case 'failed': {
+      const facts = { faults: file.faults, requests: file.requests, mayFinalise: true }
+      return refused(planFailedBatch(facts), file.faults, lineNumber)
+    }
+  }
+}
+
+function refused(
+  plan: FailedBatchPlan,
+  faults: readonly BatchFault[],
+  lineNumber: number,
+): LineOutcome | 'again' {
+  if (plan.kind !== 'heal')
+    return fault(faults[0] ?? { code: 'batch_failed', message: 'the server gave no reason' })
+  const own = plan.lines.get(lineNumber)
+  return own ? fault(own) : 'again'
+}
+
+const failed = (failure: Failure): LineOutcome => ({ kind: 'failure', failure })
+
+const fault = ({ code, message }: BatchFault): LineOutcome =>
+  failed({ code, message: `the batch failed: ${message}`, retryable: false, countsAsAttempt: true })
+
+const notTried = (code: string, message: string): LineOutcome =>
+  failed({ code, message, retryable: true, countsAsAttempt: false })

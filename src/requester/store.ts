@@ -1,0 +1,196 @@
+import { join } from 'node:path'
+import { applyStep, ImpossibleStep } from '../batch/apply-step.ts'
+import { RequestIndex } from '../batch/request-index.ts'
+import { stepSchema } from '../batch/steps.ts'
+import { initialState, type TaskState } from '../batch/task-state.ts'
+import { NightshiftError, StateError } from '../errors.ts'
+import { CommitLog, type CommitLogOptions } from '../state/commit-log.ts'
+import type { FileSystem } from '../state/file-system.ts'
+import type { Tail } from '../state/group.ts'
+import type { LedgerLine } from '../state/ledger.ts'
+import { Draft, type View } from './draft.ts'
+
+export interface StoreOptions extends Omit<CommitLogOptions, 'onLine'> {
+  /** Called after each group that has become durable. */
+  readonly onDurable?: () => void
+}
+
+interface Waiter {
+  readonly resolve: () => void
+  readonly reject: (error: unknown) => void
+}
+
+/**
+ * The task on disk and in memory. All changes pass through `commit`: plans are computed at once, one on another, on
+ * `head`; groups of them become durable one after the other; only then do they show in `durable`. What acts on the
+ * outside world reads `durable`; what must take its own unfinished work into account reads `head`.
+ *
+ * A group that cannot be written is dropped together with the plans built on it, and their promises are rejected.
+ */
+export class TaskStore {
+  readonly #log: CommitLog
+  readonly #options: StoreOptions
+  readonly #index: RequestIndex
+  #state: TaskState
+  #writing: Draft | undefined
+  #open: Draft
+  #waiters: Waiter[] = []
+  #flushing: Promise<void> | undefined
+
+  private constructor(options: StoreOptions, log: CommitLog, index: RequestIndex, state: TaskState) {
+    this.#options = options
+    this.#log = log
+    this.#index = index
+    this.#state = state
+    this.#open = this.#newDraft()
+  }
+
+  static async open(options: StoreOptions): Promise<TaskStore> {
+    const index = new RequestIndex()
+    let state = initialState
+    const log = await CommitLog.open({
+      ...options,
+      onLine: (line) => {
+        state = replay(state, index, line, `${options.name}_ledger.jsonl`)
+      },
+    })
+    return new TaskStore(options, log, index, state)
+  }
+
+  get durable(): View {
+    return { state: this.#state, requests: this.#index }
+  }
+
+  get head(): View {
+    return this.#open
+  }
+
+  /** Ledger lines written so far. */
+  get seq(): number {
+    return this.#log.seq
+  }
+
+  /** Side files that are longer than the ledger says, of the kinds whose whole lines count all the same. */
+  get tails(): ReadonlyMap<string, Tail> {
+    return this.#log.tails
+  }
+
+  /** Suffixes of all side files that the ledger names. */
+  get sideFiles(): readonly string[] {
+    return [...this.#log.lengths.keys()]
+  }
+
+  get fs(): FileSystem {
+    return this.#options.fs
+  }
+
+  /** Durable length of a side file in bytes; 0 when there is none. */
+  length(file: string): number {
+    return this.#log.length(file)
+  }
+
+  /** Where a side file is, given its suffix. */
+  path(file: string): string {
+    return join(this.#options.directory, this.#options.name + file)
+  }
+
+  /**
+   * Runs `plan` at once on the draft, and resolves with what it returned when its group is durable. A plan must find
+   * fault before its first step: it cannot be taken back alone.
+   */
+  async commit<Result>(plan: (draft: Draft) => Result): Promise<Result> {
+    const result = plan(this.#open)
+    if (!this.#open.isEmpty) {
+      await new Promise<void>((resolve, reject) => {
+        this.#waiters.push({ resolve, reject })
+        this.#flushing ??= this.#flush()
+      })
+    }
+    return result
+  }
+
+  /** Resolves when nothing is waiting to be written. Rejects with nothing: whoever committed is told. */
+  async settled(): Promise<void> {
+    await this.#flushing
+  }
+
+  /** The `meta` a request was given, read back from its ledger line. */
+  async meta(request: number): Promise<unknown> {
+    const { metaAt } = this.#index.identity(request)
+    if (metaAt === undefined) return undefined
+    const { steps } = await this.#log.readLine(metaAt)
+    for (const raw of steps) {
+      const step = stepSchema.parse(raw)
+      if (step.kind !== 'add') continue
+      const offset = request - step.first
+      if (offset >= 0 && offset < step.keys.length) return step.metas?.[offset]
+    }
+    throw new StateError(
+      'ledger_corrupt',
+      `the ledger line at byte ${metaAt} does not hold the meta of request ${request}`,
+    )
+  }
+
+  async close(): Promise<void> {
+    await this.settled()
+    await this.#log.close()
+  }
+
+  #newDraft(): Draft {
+    const below = this.#writing
+    const length = (file: string) => (below ? below.length(file) : this.#log.length(file))
+    return new Draft(below ?? this.durable, length)
+  }
+
+  async #flush(): Promise<void> {
+    // Whatever else is planned in this turn of the event loop joins the group.
+    await Promise.resolve()
+    while (!this.#open.isEmpty) {
+      const draft = this.#open
+      const waiters = this.#waiters
+      this.#writing = draft
+      this.#waiters = []
+      this.#open = this.#newDraft()
+      try {
+        const { offset } = await this.#log.commit(draft.group())
+        this.#adopt(draft, offset)
+        for (const waiter of waiters) waiter.resolve()
+        this.#options.onDurable?.()
+      } catch (error) {
+        this.#drop(waiters, error)
+      }
+    }
+    this.#flushing = undefined
+  }
+
+  #adopt(draft: Draft, offset: number): void {
+    draft.requests.mergeInto(this.#index, offset)
+    this.#state = draft.state
+    this.#writing = undefined
+    this.#open.requests.rebase(this.#index)
+  }
+
+  #drop(waiters: readonly Waiter[], error: unknown): void {
+    const builtOnIt = this.#waiters
+    this.#waiters = []
+    this.#writing = undefined
+    this.#open = this.#newDraft()
+    for (const waiter of [...waiters, ...builtOnIt]) waiter.reject(error)
+  }
+}
+
+function replay(state: TaskState, index: RequestIndex, line: LedgerLine, ledger: string): TaskState {
+  try {
+    let next = state
+    for (const raw of line.steps) next = applyStep(next, index, stepSchema.parse(raw), line.offset)
+    return next
+  } catch (error) {
+    if (NightshiftError.is(error)) throw error
+    const why = error instanceof ImpossibleStep ? error.message : 'it does not have the expected form'
+    throw new StateError(
+      'ledger_invalid',
+      `${ledger}, line ${line.seq}: ${why}. It was left unchanged; was it written by a newer version, or edited?`,
+      { cause: error },
+    )
+  }
+}

@@ -1,0 +1,267 @@
+import { randomUUID } from 'node:crypto'
+import { readFileSync, statSync } from 'node:fs'
+import { readFile, rename, stat, unlink, writeFile } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
+import { z } from 'zod'
+import { errorText, LockError, NightshiftError } from '../errors.ts'
+import type { Clock } from '../util/clock.ts'
+import { assertNever } from '../util/exhaustive.ts'
+import { makeDurableDirectory, nodeFileSystem, systemCode } from './file-system.ts'
+import { directoryIdentity, lockFileSystem, retireDirectory } from './lock-directory.ts'
+import { currentProcess, isGone } from './process-identity.ts'
+
+const holderSchema = z.object({
+  host: z.string(),
+  bootId: z.string().optional(),
+  pidNamespace: z.string().optional(),
+  pid: z.int().positive(),
+  processStart: z.string().optional(),
+  startedAt: z.number(),
+  epoch: z.string(),
+  directory: z.string(),
+})
+
+/** Who holds a lock. `epoch` is new with every acquisition; `directory` names the lock directory it belongs to. */
+export type LockHolder = z.infer<typeof holderSchema>
+
+export interface TaskLockOptions {
+  /** Created when missing. */
+  readonly directory: string
+  /** The lock is the directory `<name>.lock`, its holder is described in `<name>.lock.json`. */
+  readonly name: string
+  readonly clock: Clock
+  /** How long to wait for another holder, in milliseconds; 0: not at all, negative: for ever. Default: 0. */
+  readonly timeoutMs?: number
+  /** Time between tries. Default: 250. */
+  readonly pollMs?: number
+  /** Time between calls of `onWaiting`, the first of which comes at once. Default: 5000. */
+  readonly statusMs?: number
+  readonly onWaiting?: (holder: LockHolder | undefined, waitedMs: number) => void
+  /** Ends the waiting. */
+  readonly signal?: AbortSignal | undefined
+}
+
+/** A lease that was not renewed for this long may be taken over by anybody. */
+const STALE_MS = 30_000
+const UPDATE_MS = 10_000
+
+/**
+ * One writer per task. A lock is a lease: a holder that sleeps too long loses it, and `check` then says so before
+ * the next write. The lock of a process that surely ended is taken over at once, any other when its lease ran out.
+ */
+export class TaskLock {
+  readonly #path: string
+  readonly #epoch = randomUUID()
+  #phase: 'acquiring' | 'held' | 'releasing' | 'over' = 'acquiring'
+  #inode: number | undefined
+  #compromised: Error | undefined
+  #unlock: (() => Promise<void>) | undefined
+
+  private constructor(path: string) {
+    this.#path = path
+  }
+
+  /**
+   * Takes the lock. Throws LockError `locked` when another process holds it until the time is over, `lock_aborted`
+   * when the signal ended the waiting, `lock_failed` when the folder does not allow locking.
+   */
+  static async acquire(options: TaskLockOptions): Promise<TaskLock> {
+    const { clock, timeoutMs = 0, pollMs = 250, statusMs = 5000 } = options
+    const path = resolve(join(options.directory, options.name))
+    await orLockFailed(path, () => makeDurableDirectory(nodeFileSystem, options.directory))
+    const began = clock.now()
+    for (let nextStatus = 0; ; ) {
+      const lock = new TaskLock(path)
+      if (await orLockFailed(path, () => lock.#try())) return lock
+      const waited = clock.now() - began
+      if (timeoutMs >= 0 && waited >= timeoutMs) throw locked(path, await readHolder(path))
+      if (waited >= nextStatus) {
+        options.onWaiting?.(await readHolder(path), waited)
+        nextStatus = waited + statusMs
+      }
+      const left = timeoutMs < 0 ? pollMs : Math.min(pollMs, timeoutMs - waited)
+      await clock.sleep(left, options.signal)
+      if (options.signal?.aborted) throw aborted(path)
+    }
+  }
+
+  /** Who holds the lock of a task now, or undefined when nobody does or it is not known who. Changes nothing. */
+  static async holder(directory: string, name: string): Promise<LockHolder | undefined> {
+    const path = resolve(join(directory, name))
+    const holder = await readHolder(path)
+    return holder?.directory === (await directoryIdentity(lockOf(path))) ? holder : undefined
+  }
+
+  /**
+   * Throws LockError `lock_lost` when the lock is not ours any more, `lock_unreadable` when that cannot be told.
+   * Cheap and synchronous: call it right before every write.
+   */
+  check(): void {
+    if (this.#compromised) throw lost(this.#path, errorText(this.#compromised), this.#compromised)
+    if (this.#phase !== 'held') throw lost(this.#path, 'it was released')
+    const inode = reading(this.#path, () => statSync(lockOf(this.#path)).ino)
+    if (inode !== this.#inode) throw lost(this.#path, 'its directory was replaced')
+    const holder = reading(this.#path, () => readFileSync(holderOf(this.#path), 'utf8'))
+    if (!holder.includes(this.#epoch)) throw lost(this.#path, 'another process took it over')
+  }
+
+  /** Gives the lock back; leaves alone what is not ours any more. Calling it again does nothing. */
+  async release(): Promise<void> {
+    if (this.#phase !== 'held') return
+    // Also when lost: proper-lockfile would end a newer lock of this process, and its own timer cleans up.
+    this.#phase = this.#isOurs() ? 'releasing' : 'over'
+    if (this.#phase === 'over') return
+    try {
+      // The holder goes first: once the directory is gone, the next owner writes its own.
+      await unlink(holderOf(this.#path))
+      await this.#unlock?.()
+    } finally {
+      this.#phase = 'over'
+    }
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.release()
+  }
+
+  #isOurs(): boolean {
+    try {
+      this.check()
+      return true
+    } catch {
+      // Lost or not readable: either way it is not ours to remove.
+      return false
+    }
+  }
+
+  #removal(): 'stale' | 'ours' | 'none' {
+    switch (this.#phase) {
+      case 'acquiring':
+        return 'stale'
+      case 'releasing':
+        return 'ours'
+      case 'held':
+        return this.#isOurs() ? 'ours' : 'none'
+      case 'over':
+        return 'none'
+      default:
+        return assertNever(this.#phase)
+    }
+  }
+
+  async #try(): Promise<boolean> {
+    await removeIfDead(this.#path)
+    const unlock = await this.#lock()
+    if (unlock === undefined) return false
+    try {
+      this.#inode = (await stat(lockOf(this.#path))).ino
+      await this.#writeHolder()
+    } catch (error) {
+      this.#phase = 'releasing'
+      await unlock()
+      throw error
+    }
+    this.#phase = 'held'
+    this.#unlock = unlock
+    return true
+  }
+
+  async #lock(): Promise<(() => Promise<void>) | undefined> {
+    // Imported here because it installs signal and exit handlers when loaded.
+    const { lock } = await import('proper-lockfile')
+    const fs = lockFileSystem({ removal: () => this.#removal(), removeStale: removeIfExpired })
+    const onCompromised = (error: Error) => {
+      this.#compromised = error
+    }
+    const lockfilePath = lockOf(this.#path)
+    const rules = { stale: STALE_MS, update: UPDATE_MS, realpath: false, lockfilePath, onCompromised, fs }
+    try {
+      return await lock(this.#path, rules)
+    } catch (error) {
+      if (systemCode(error) === 'ELOCKED') return undefined
+      throw error
+    }
+  }
+
+  async #writeHolder(): Promise<void> {
+    const directory = (await directoryIdentity(lockOf(this.#path))) ?? ''
+    const holder: LockHolder = {
+      ...currentProcess(),
+      startedAt: Date.now(),
+      epoch: this.#epoch,
+      directory,
+    }
+    const temporary = `${holderOf(this.#path)}.${this.#epoch}`
+    await writeFile(temporary, `${JSON.stringify(holder)}\n`, { mode: 0o600 })
+    await rename(temporary, holderOf(this.#path))
+  }
+}
+
+const lockOf = (path: string): string => `${path}.lock`
+const holderOf = (path: string): string => `${path}.lock.json`
+
+async function readHolder(path: string): Promise<LockHolder | undefined> {
+  try {
+    return holderSchema.parse(JSON.parse(await readFile(holderOf(path), 'utf8')))
+  } catch (error) {
+    // None, or one from a crash or another program: the lock then ends by its lease alone.
+    if (error instanceof z.ZodError || error instanceof SyntaxError || systemCode(error) === 'ENOENT')
+      return undefined
+    throw error
+  }
+}
+
+/** Removes the lock of a process that surely ended. The holder must belong to this very directory, before and after. */
+async function removeIfDead(path: string): Promise<void> {
+  const holder = await readHolder(path)
+  if (!holder || !isGone(holder, currentProcess())) return
+  if ((await directoryIdentity(lockOf(path))) !== holder.directory) return
+  await retireDirectory(lockOf(path), async (aside) => {
+    const still = await readHolder(path)
+    return still?.epoch === holder.epoch && (await directoryIdentity(aside)) === holder.directory
+  })
+}
+
+/** Removes a lock directory whose lease ran out, as far as its time of change still says so after it was moved. */
+const removeIfExpired = (lockPath: string): Promise<boolean> =>
+  retireDirectory(lockPath, async (aside) => (await stat(aside)).mtimeMs < Date.now() - STALE_MS)
+
+function reading<T>(path: string, read: () => T): T {
+  try {
+    return read()
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') throw lost(path, 'it was removed', error)
+    const message = `the lock ${lockOf(path)} cannot be checked (${errorText(error)}). Nothing was written. Run again.`
+    throw new LockError('lock_unreadable', message, { cause: error })
+  }
+}
+
+async function orLockFailed<T>(path: string, act: () => Promise<T>): Promise<T> {
+  try {
+    return await act()
+  } catch (error) {
+    if (NightshiftError.is(error)) throw error
+    const message = `${lockOf(path)} cannot be made (${errorText(error)}). Make its folder writable and run again.`
+    throw new LockError('lock_failed', message, { cause: error })
+  }
+}
+
+function locked(path: string, holder: LockHolder | undefined): LockError {
+  const who = holder
+    ? `process ${holder.pid} on ${holder.host} since ${new Date(holder.startedAt).toISOString()}`
+    : 'another process'
+  const message =
+    `${lockOf(path)} is held by ${who}. Stop that run, or wait for it with a lock timeout; the lock of a process that ` +
+    `died elsewhere is free ${STALE_MS / 1000} s after its end.`
+  return new LockError('locked', message, { retryable: true })
+}
+
+const aborted = (path: string): LockError =>
+  new LockError('lock_aborted', `waiting for ${lockOf(path)} was stopped. Nothing was changed.`)
+
+function lost(path: string, why: string, cause?: unknown): LockError {
+  const message =
+    `the lock ${lockOf(path)} was lost (${why}), for example while the machine slept. Nothing more is written. ` +
+    'Make sure that only one process runs the task, then run it again.'
+  return new LockError('lock_lost', message, { cause })
+}

@@ -1,0 +1,36 @@
+/** Verdicts that are being written: so many may be on their way before the next one waits. */
+const WINDOW = 1_000
+
+/** Lets commits run behind the work that causes them, within bounds. */
+export class CommitWindow {
+  readonly #pending = new Set<Promise<void>>()
+  #failure: { readonly error: unknown } | undefined
+
+  /** Follows a commit without waiting for it, unless too many are under way. Throws the first failure of those before. */
+  async follow(commit: Promise<unknown>): Promise<void> {
+    const done: Promise<void> = commit.then(
+      () => this.#end(done),
+      (error: unknown) => {
+        this.#failure ??= { error }
+        this.#end(done)
+      },
+    )
+    this.#pending.add(done)
+    if (this.#pending.size >= WINDOW) await Promise.race(this.#pending)
+    this.#throwFailure()
+  }
+
+  /** Waits until everything is durable. Throws the first failure. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#pending)
+    this.#throwFailure()
+  }
+
+  #end(done: Promise<void>): void {
+    this.#pending.delete(done)
+  }
+
+  #throwFailure(): void {
+    if (this.#failure) throw this.#failure.error
+  }
+}

@@ -1,0 +1,142 @@
+import { fits, type SealSettings, sealAs } from '../batch/sealing.ts'
+import { currentParams } from '../batch/task-state.ts'
+import { wireLine } from '../batch/wire-line.ts'
+import { TaskError } from '../errors.ts'
+import type { Endpoint } from '../openai/wire.ts'
+import type { ProgressEvent } from '../progress/events.ts'
+import { requestCounts, usageSoFar } from '../requester/context.ts'
+import { type PrepareOptions, prepareRequest } from '../requester/prepare.ts'
+import type { PreparedRequest } from '../requester/queue.ts'
+import { readTask } from '../requester/read-only-view.ts'
+import { requesterSettings } from '../requester/settings.ts'
+import type { FileSystem } from '../state/file-system.ts'
+import type { Settings } from '../util/options.ts'
+import type { RunSummary, TaskRequest } from './task-types.ts'
+
+export interface PreviewOptions {
+  readonly settings: Settings
+  readonly fs: FileSystem
+  readonly prepare: PrepareOptions
+  readonly generate: () => Iterable<TaskRequest<Endpoint>> | AsyncIterable<TaskRequest<Endpoint>>
+  readonly createParams: () => unknown
+  readonly setParams: (params: unknown) => void
+  readonly emit: (event: ProgressEvent) => void
+}
+
+/** What one endpoint and model would get. */
+interface Group {
+  readonly endpoint: Endpoint
+  readonly model: string
+  requests: number
+  bytes: number
+  batches: number
+  direct: number
+  readonly example: string
+  open: { requests: number; bytes: number }
+}
+
+/** Shows what a run would send. Writes nothing, sends nothing, takes no lock. */
+export async function previewTask(options: PreviewOptions): Promise<RunSummary> {
+  const { settings, fs, emit, setParams } = options
+  const { taskDir, name } = settings.options
+  const view = await readTask(fs, taskDir, name)
+  setParams(currentParams(view.state) ?? options.createParams())
+  emit({ kind: 'run-started', task: name, counts: requestCounts(view.state) })
+  const { groups, added } = await collect(options, (key) => view.requests.find(key) !== undefined)
+  const details = describe(groups, added, view.state.counters.pending)
+  const { counters, spending, tally } = view.state
+  return {
+    name,
+    complete: false,
+    outcome: 'dry-run',
+    details,
+    ...counters,
+    added,
+    judged: 0,
+    usage: usageSoFar(view.state),
+    cost: spending.costNanoUsd / 1e9,
+    batches: tally.batches,
+    directSets: tally.directSets,
+    retries: tally.retries,
+    elapsedMs: 0,
+    output: [],
+    failedFile: undefined,
+  }
+}
+
+async function collect(
+  { prepare, generate, settings }: PreviewOptions,
+  isCommitted: (key: string) => boolean,
+) {
+  const { seal } = requesterSettings(settings.options)
+  const groups = new Map<string, Group>()
+  const hashes = new Map<string, string>()
+  for await (const request of generate()) {
+    const prepared = prepareRequest(request, prepare)
+    if (isCommitted(prepared.key)) continue
+    const known = hashes.get(prepared.key)
+    if (known !== undefined && known !== prepared.hash) {
+      throw new TaskError(
+        'duplicate_key',
+        `key ${JSON.stringify(prepared.key)} was given twice with different bodies`,
+      )
+    }
+    if (known !== undefined) continue
+    hashes.set(prepared.key, prepared.hash)
+    addTo(groups, prepared, seal)
+  }
+  for (const group of groups.values()) closeOpen(group, seal)
+  return { groups: [...groups.values()], added: hashes.size }
+}
+
+function addTo(
+  groups: Map<string, Group>,
+  { endpoint, model, bodyText }: PreparedRequest,
+  seal: SealSettings,
+): void {
+  const line = wireLine('r1-0', endpoint, bodyText)
+  const id = `${endpoint} ${model}`
+  const group = groups.get(id) ?? {
+    endpoint,
+    model,
+    requests: 0,
+    bytes: 0,
+    batches: 0,
+    direct: 0,
+    example: line,
+    open: { requests: 0, bytes: 0 },
+  }
+  groups.set(id, group)
+  const bytes = Buffer.byteLength(line) + 1
+  if (!fits(asFile(group), bytes, seal)) closeOpen(group, seal)
+  group.requests++
+  group.bytes += bytes
+  group.open.requests++
+  group.open.bytes += bytes
+}
+
+function closeOpen(group: Group, seal: SealSettings): void {
+  if (group.open.requests === 0) return
+  if (sealAs(asFile(group), seal) === 'batch') group.batches++
+  else group.direct += group.open.requests
+  group.open = { requests: 0, bytes: 0 }
+}
+
+const asFile = ({ endpoint, model, open }: Group) =>
+  ({ phase: 'open', id: 0, endpoint, model, live: open.requests, passed: 0, ...open }) as const
+
+const EXAMPLE_LENGTH = 1_500
+
+function describe(groups: readonly Group[], added: number, pending: number): string[] {
+  const lines = [`${added} new requests, ${pending} committed ones still pending`]
+  for (const { endpoint, model, requests, bytes, batches, direct, example } of groups) {
+    const megabytes = (bytes / 1e6).toFixed(2)
+    lines.push(
+      `${model} at ${endpoint}: ${requests} requests, ${megabytes} MB, as ${batches} batches and ${direct} direct calls`,
+    )
+    lines.push(
+      `first request: ${example.length > EXAMPLE_LENGTH ? `${example.slice(0, EXAMPLE_LENGTH)}...` : example}`,
+    )
+  }
+  return lines
+}

@@ -1,0 +1,306 @@
+import type { z } from 'zod'
+import type { SampleStanding } from '../batch/request-table.ts'
+import type { Verdict } from '../batch/verdict.ts'
+import { errorText, NightshiftError, TaskError } from '../errors.ts'
+import { ENDPOINTS, type Endpoint } from '../openai/wire.ts'
+import type { ProgressEvent } from '../progress/events.ts'
+import { ProgressFanOut } from '../progress/fan-out.ts'
+import { requestCounts } from '../requester/context.ts'
+import type { RequesterOptions } from '../requester/opening.ts'
+import type { RequestResult } from '../requester/request-result.ts'
+import { GPTRequester } from '../requester/requester.ts'
+import { nodeFileSystem } from '../state/file-system.ts'
+import { systemClock } from '../util/clock.ts'
+import type { Settings } from '../util/options.ts'
+import { AnswerSchemas, schemaHash } from './answer-schemas.ts'
+import { CommitWindow } from './commit-window.ts'
+import type { TaskOutput } from './output.ts'
+import { Pass } from './pass.ts'
+import { previewTask } from './preview.ts'
+import { Processing } from './processing.ts'
+import { projectOutput } from './project-output.ts'
+import { readResult } from './read-result.ts'
+import { summarise } from './summary.ts'
+import type { TaskDependencies } from './task-manager.ts'
+import type { RequestInHand, RunSummary, TaskFailure, TaskRequest, TaskResponse } from './task-types.ts'
+
+/** What a run needs of a task: its hooks, without the types that only authors care for. */
+export interface TaskHooks<Answer> {
+  readonly endpoint: Endpoint | undefined
+  readonly answerSchema: z.ZodType<Answer> | undefined
+  generateRequests(): Iterable<TaskRequest<Endpoint>> | AsyncIterable<TaskRequest<Endpoint>>
+  processResponse(response: TaskResponse<Answer>): Verdict | Promise<Verdict>
+  processFailure(failure: TaskFailure): Verdict | Promise<Verdict>
+  answerSchemaFor(request: RequestInHand): z.ZodType<Answer> | undefined
+  createParams(): unknown
+  createOutput(): TaskOutput
+  onStart(): void | Promise<void>
+  onFinish(summary: RunSummary): void | Promise<void>
+}
+
+export interface TaskRunOptions<Answer> {
+  readonly hooks: TaskHooks<Answer>
+  readonly className: string
+  readonly settings: Settings
+  readonly dependencies: TaskDependencies
+  readonly setParams: (params: unknown) => void
+}
+
+const DEFAULT_ENDPOINT: Endpoint = '/v1/chat/completions'
+/** How often a long pass over known requests lets others run. */
+const YIELD_EVERY = 512
+/** A new pass over the generator is worth it when this share of the samples has asked for more. */
+const RESCAN_SHARE = 1 / 8
+const REPORTER_CLOSE_MS = 5_000
+
+/** One run of a task: generation, results and verdicts, going on beside each other. */
+export class TaskRun<Answer> {
+  readonly #options: TaskRunOptions<Answer>
+  readonly #schemas: AnswerSchemas<Answer>
+  readonly #output: TaskOutput
+  readonly #reporters: ProgressFanOut
+  readonly #endpoint: Endpoint
+  readonly #window = new CommitWindow()
+  readonly #startedMs: number
+  #requester: GPTRequester | undefined
+  #added = 0
+  #judged = 0
+  /** Samples that asked for more since the last pass began. */
+  #more = new Set<string>()
+
+  constructor(options: TaskRunOptions<Answer>) {
+    const { hooks, className, dependencies, settings } = options
+    this.#options = options
+    this.#startedMs = (dependencies.clock ?? systemClock).now()
+    this.#reporters = new ProgressFanOut(dependencies.reporters ?? [])
+    this.#schemas = new AnswerSchemas(className, (request) => hooks.answerSchemaFor(request))
+    this.#output = hooks.createOutput()
+    this.#endpoint = knownEndpoint(
+      settings.options.endpoint ?? hooks.endpoint ?? settings.environment.endpoint,
+    )
+  }
+
+  /** Standing of a sample, verdicts still being written included. */
+  sample(name: string): SampleStanding | undefined {
+    return this.#requester?.sample(name)
+  }
+
+  async run(): Promise<RunSummary> {
+    try {
+      return this.#options.settings.options.dryRun ? await this.#preview() : await this.#runOpened()
+    } finally {
+      await this.#reporters.close(REPORTER_CLOSE_MS, this.#options.dependencies.clock ?? systemClock)
+    }
+  }
+
+  async #preview(): Promise<RunSummary> {
+    const { hooks, settings, dependencies, setParams } = this.#options
+    return previewTask({
+      settings,
+      fs: dependencies.fs ?? nodeFileSystem,
+      prepare: this.#requesterOptions().prepare,
+      generate: () => this.#requests(),
+      createParams: () => hooks.createParams(),
+      setParams,
+      emit: (event) => this.#emit(event),
+    })
+  }
+
+  async #runOpened(): Promise<RunSummary> {
+    const { hooks, settings, setParams } = this.#options
+    const requester = new GPTRequester(this.#requesterOptions())
+    await requester.open()
+    this.#requester = requester
+    try {
+      setParams(requester.params)
+      this.#emit({ kind: 'run-started', task: settings.options.name, counts: requestCounts(requester.state) })
+      await this.#finishWipe(requester)
+      if (settings.options.run) await this.#work(requester)
+      await projectOutput(requester, this.#output, this.#options.dependencies.fs ?? nodeFileSystem)
+      const summary = this.#summary(requester)
+      this.#emit({ kind: 'run-finished', outcome: summary.outcome, counts: requestCounts(requester.state) })
+      await hooks.onFinish(summary)
+      return summary
+    } finally {
+      await requester.close()
+    }
+  }
+
+  #requesterOptions(): RequesterOptions {
+    const { hooks, className, settings, dependencies } = this.#options
+    const { stop, cut, api, fetch, clock, fs } = dependencies
+    const endpoint = this.#endpoint
+    const own = hooks.answerSchema
+    return {
+      settings,
+      code: { className, endpoint, schema: schemaHash(own && this.#schemas.strict(own)) },
+      prepare: { endpoint, prepareBody: (body, request) => this.#schemas.apply(endpoint, body, request) },
+      output: this.#output,
+      createParams: () => hooks.createParams(),
+      emit: (event) => this.#emit(event),
+      stop,
+      cut,
+      api,
+      fetch,
+      clock,
+      fs,
+    }
+  }
+
+  /** Takes what is still to come of a wiped task, then wipes. */
+  async #finishWipe(requester: GPTRequester): Promise<void> {
+    if (!requester.isWiping) return
+    await this.#processResults(requester)
+    if (this.#isStopping) return
+    const { scope, pending, failed, thrownAway } = await requester.finishWipe(() =>
+      this.#options.hooks.createParams(),
+    )
+    this.#options.setParams(requester.params)
+    const what =
+      scope === 'task'
+        ? `the whole task, ${thrownAway} paid answers among it`
+        : `${pending} pending and ${failed} failed requests`
+    this.#emit({ kind: 'warning', code: 'wiped', message: `wiped ${what}` })
+  }
+
+  async #work(requester: GPTRequester): Promise<void> {
+    const { hooks, settings } = this.#options
+    await hooks.onStart()
+    do {
+      const pass = settings.options.onlyProcess ? undefined : this.#beginPass(requester)
+      await this.#processResults(requester, pass)
+    } while (this.#more.size > 0 && requester.outcome.kind === 'complete' && !settings.options.onlyProcess)
+  }
+
+  /** Handles results until there are none left, with new passes over the generator as samples ask for more. */
+  async #processResults(requester: GPTRequester, firstPass?: Pass): Promise<void> {
+    let pass = firstPass
+    const processing = new Processing<RequestResult>(
+      this.#options.settings.options.processConcurrency,
+      (result) => this.#process(requester, result),
+    )
+    try {
+      for await (const result of requester.results()) {
+        await processing.submit(result)
+        pass?.check()
+        if (pass?.isOver && this.#wantsPass(requester)) pass = this.#beginPass(requester)
+      }
+    } finally {
+      // Whatever was decided is written, also when something failed: it is not decided twice.
+      await Promise.allSettled([processing.drain(), this.#window.settled()])
+    }
+    await processing.drain()
+    await this.#window.settled()
+    await pass?.done
+    pass?.check()
+  }
+
+  #wantsPass(requester: GPTRequester): boolean {
+    return this.#more.size > 0 && this.#more.size >= requester.sampleCount * RESCAN_SHARE
+  }
+
+  #beginPass(requester: GPTRequester): Pass {
+    this.#more = new Set()
+    return new Pass(this.#generate(requester, requester.hold()))
+  }
+
+  async #generate(requester: GPTRequester, release: () => Promise<void>): Promise<void> {
+    try {
+      let seen = 0
+      for await (const { key, body, sample, meta } of this.#requests()) {
+        const outcome = await requester.add({ key, body, sample, meta })
+        if (outcome === 'stopped') break
+        if (outcome === 'added') this.#added++
+        if (++seen % YIELD_EVERY === 0) await new Promise((resolve) => setImmediate(resolve))
+      }
+    } finally {
+      await release()
+    }
+    if (requester.changedBodies > 0) this.#warnChangedBodies(requester.changedBodies)
+  }
+
+  #warnChangedBodies(count: number): void {
+    const message = `${count} keys were given another body than when they were committed; the first body stays in force (--wipe-requests or other keys change that)`
+    this.#emit({ kind: 'warning', code: 'changed_bodies', message })
+  }
+
+  #requests(): Iterable<TaskRequest<Endpoint>> | AsyncIterable<TaskRequest<Endpoint>> {
+    const requests = this.#options.hooks.generateRequests()
+    if (typeof requests === 'object' && (Symbol.iterator in requests || Symbol.asyncIterator in requests))
+      return requests
+    throw new TaskError(
+      'bad_generator',
+      'generateRequests() must return something to iterate over: write it as a generator, *generateRequests()',
+    )
+  }
+
+  async #process(requester: GPTRequester, result: RequestResult): Promise<void> {
+    const verdict = await this.#verdictOn(result)
+    if (verdict.kind !== 'retry' && verdict.more) this.#more.add(result.sample)
+    this.#judged++
+    await this.#window.follow(requester.judge(result, verdict))
+  }
+
+  async #verdictOn(result: RequestResult): Promise<Verdict> {
+    const { hooks, settings } = this.#options
+    const reading = readResult(result, this.#schemas.for(result), settings.options.maxRetries)
+    const hook = reading.kind === 'response' ? 'processResponse' : 'processFailure'
+    try {
+      const verdict: unknown =
+        reading.kind === 'response'
+          ? await hooks.processResponse(reading.response)
+          : await hooks.processFailure(reading.failure)
+      return checkedVerdict(verdict, hook)
+    } catch (error) {
+      throw hookFailed(hook, result.key, error)
+    }
+  }
+
+  get #isStopping(): boolean {
+    return this.#options.dependencies.stop?.aborted ?? false
+  }
+
+  #summary(requester: GPTRequester): RunSummary {
+    const { settings, dependencies } = this.#options
+    const elapsedMs = (dependencies.clock ?? systemClock).now() - this.#startedMs
+    return summarise(requester, this.#output, settings.options, {
+      added: this.#added,
+      judged: this.#judged,
+      elapsedMs,
+    })
+  }
+
+  #emit(event: ProgressEvent): void {
+    this.#reporters.emit(event)
+  }
+}
+
+function knownEndpoint(endpoint: string | undefined): Endpoint {
+  const known = ENDPOINTS.find((one) => one === (endpoint ?? DEFAULT_ENDPOINT))
+  if (known) return known
+  throw new TaskError(
+    'bad_endpoint',
+    `endpoint ${JSON.stringify(endpoint)} is not supported; use one of ${ENDPOINTS.join(', ')}`,
+  )
+}
+
+const VERDICTS = ['accept', 'retry', 'reject']
+
+function checkedVerdict(verdict: unknown, hook: string): Verdict {
+  const isVerdict =
+    typeof verdict === 'object' &&
+    verdict !== null &&
+    'kind' in verdict &&
+    VERDICTS.includes(String(verdict.kind))
+  if (isVerdict) return verdict as Verdict
+  throw new TaskError(
+    'no_verdict',
+    `${hook} must return accept(...), retry(...) or reject(...), and returned ${JSON.stringify(verdict) ?? String(verdict)}`,
+  )
+}
+
+function hookFailed(hook: string, key: string, cause: unknown): TaskError {
+  const code = NightshiftError.is(cause) ? cause.code : 'hook_failed'
+  const message = `${hook} failed for key ${JSON.stringify(key)}: ${errorText(cause)}. Verdicts before it are kept; the next run delivers this reply again.`
+  return new TaskError(code, message, { cause })
+}

@@ -1,0 +1,256 @@
+import { z } from 'zod'
+import type { OptionEntry, OptionFacts, OptionInput, OptionOutput, OptionTable } from './option-entry.ts'
+
+/** Node's timers fire at once when they are asked to wait longer than this. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1
+const LONGEST_TIMER_SECONDS = Math.floor(LONGEST_TIMER_MS / 1000)
+
+const flag = (value: boolean) => z.boolean().default(value)
+const whole = (min: number, max?: number) =>
+  max === undefined ? z.int().min(min) : z.int().min(min).max(max)
+const timer = (min: number) => z.number().min(min).max(LONGEST_TIMER_SECONDS)
+
+const inGroup =
+  (group: string) =>
+  <Schema extends z.ZodType>(
+    schema: Schema,
+    help: string,
+    more: Omit<OptionFacts, 'group' | 'help'> = {},
+  ): OptionEntry<Schema> => ({ schema, group, help, ...more })
+
+const task = inGroup('Task')
+const action = inGroup('What to do')
+const failure = inGroup('Failures and retries')
+const server = inGroup('Server')
+const lock = inGroup('Lock')
+const pace = inGroup('Waiting')
+const screen = inGroup('Screen')
+const limit = inGroup('Limits')
+const batch = inGroup('Batches')
+const direct = inGroup('Direct calls')
+
+const MATCHING_CASE = { ignoreCase: true } as const
+const hasNoCredentials = (url: string): boolean => {
+  const parsed = URL.parse(url)
+  return parsed === null || (parsed.username === '' && parsed.password === '')
+}
+
+/** Every option of this release: the types, the flags, the help and the docs all come from here. */
+export const optionTable = {
+  name: task(
+    z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/),
+    'Name of the task: all its files begin with it',
+    {
+      allowed: '1 to 64 letters, digits, ".", "_" or "-", the first a letter or digit',
+      old: ['task-prefix'],
+    },
+  ),
+  taskDir: task(z.string().min(1).default('tasks'), 'Folder that holds the files of the task', {
+    value: 'dir',
+    allowed: 'the path of a folder',
+  }),
+
+  run: action(flag(true), 'Do the work; with --no-run the task is only opened, wiped if asked to, and shown'),
+  dryRun: action(flag(false), 'Show what would be done; nothing is sent and no file is changed', {
+    old: ['dryrun'],
+  }),
+  onlyProcess: action(flag(false), 'Collect what was sent already; nothing new is generated or sent'),
+  wipeRequests: action(
+    flag(false),
+    'Cancel and forget the requests that have no answer yet; answers that arrived are kept',
+  ),
+  wipeFailed: action(
+    flag(false),
+    'As --wipe-requests, and also forget failed requests, so that they are made anew',
+  ),
+  wipeTask: action(flag(false), 'Forget the whole task, answers included, and begin again'),
+  retryFailed: action(flag(false), 'Put failed requests back to work, with all their attempts'),
+  reinitParams: action(
+    flag(false),
+    'Replace the frozen parameters of the task; requests that are pending keep their bodies',
+    { old: ['reinit-meta'] },
+  ),
+
+  processFailedBatches: failure(
+    z.int().default(0),
+    'How many failed batches this run may finish instead of stopping; negative: any number',
+    { unit: 'batches' },
+  ),
+  retryFatalRequests: failure(flag(false), 'Try requests again after errors that count as fatal, too'),
+  maxRetries: failure(whole(0).default(2), 'How often a failed request is tried again', { unit: 'retries' }),
+  maxExpiries: failure(
+    whole(0).default(5),
+    'How often one request may come back expired or cancelled before it fails; these are no retries',
+    { unit: 'expiries' },
+  ),
+  minPassRatio: failure(
+    z.number().min(0).max(1).default(0.5),
+    'A batch passes when at least this share of its requests succeeded or expired',
+    { value: 'ratio' },
+  ),
+  maxPassFailures: failure(
+    whole(1).default(2),
+    'How many batches in a row may not pass before the run stops',
+    {
+      unit: 'batches',
+    },
+  ),
+
+  endpoint: server(
+    z.enum(['/v1/chat/completions', '/v1/responses', '/v1/embeddings']).optional(),
+    'Endpoint of the requests; otherwise the one the task names, or /v1/chat/completions',
+    { value: 'path', old: ['chat-endpoint'], env: 'OPENAI_ENDPOINT' },
+  ),
+  clientBaseUrl: server(
+    z
+      .url({ protocol: /^https?$/ })
+      .refine(hasNoCredentials)
+      .optional(),
+    "Base URL of the server, up to and including /v1; otherwise OpenAI's",
+    { value: 'url', allowed: 'an http or https URL without user name and password', env: 'OPENAI_BASE_URL' },
+  ),
+  openaiOrganization: server(z.string().min(1).optional(), 'Organisation that is charged', {
+    value: 'id',
+    allowed: 'the id of an organisation',
+    env: 'OPENAI_ORG_ID',
+  }),
+  openaiProject: server(z.string().min(1).optional(), 'Project that is charged', {
+    value: 'id',
+    allowed: 'the id of a project',
+    env: 'OPENAI_PROJECT_ID',
+  }),
+  emulator: server(
+    flag(false),
+    'Use a built-in emulator of the server: no key, no network, no cost; it keeps its data in the task folder',
+  ),
+
+  lockTimeout: lock(
+    z.number().default(0),
+    'How long to wait while another process holds the task; 0: stop at once, negative: wait for ever',
+    { unit: 's' },
+  ),
+  lockPollInterval: lock(timer(0.01).default(0.25), 'How often to look whether the task is free', {
+    unit: 's',
+  }),
+  lockStatusInterval: lock(timer(0.01).default(5), 'How often to say that the task is still held', {
+    unit: 's',
+  }),
+
+  remoteUpdateInterval: pace(timer(1).default(10), 'How often running batches are asked for their state', {
+    unit: 's',
+  }),
+  waitSaveInterval: pace(
+    timer(10).default(900),
+    'How often progress of running batches is saved while nothing else happens',
+    { unit: 's' },
+  ),
+  maxWait: pace(
+    z.number().min(0).default(86_400),
+    'How long to wait for an exhausted account or a dead network before the run stops',
+    { unit: 's' },
+  ),
+  createGraceMs: pace(
+    whole(0, LONGEST_TIMER_MS).default(30_000),
+    'How long to look for a batch whose creation got no clear answer before it is created anew',
+    { unit: 'ms' },
+  ),
+
+  directVerbose: screen(
+    z.enum(['never', 'error', 'warn', 'always']).default('never'),
+    'Which direct calls are printed, with request and reply',
+    MATCHING_CASE,
+  ),
+  showWarnings: screen(
+    whole(1).default(50),
+    'How many warnings of one kind are printed; the rest is counted',
+    {
+      unit: 'warnings',
+    },
+  ),
+  showErrors: screen(whole(1).default(25), 'How many errors of one kind are printed; the rest is counted', {
+    unit: 'errors',
+  }),
+
+  maxTaskRequests: limit(
+    whole(0).default(10_000_000),
+    'Requests that may be sent in the whole life of the task',
+    {
+      unit: 'requests',
+    },
+  ),
+  maxSessionRequests: limit(
+    whole(0).default(5_000_000),
+    'Requests that may be sent in one run; 0: nothing is sent',
+    {
+      unit: 'requests',
+    },
+  ),
+  maxUnpushedBatches: limit(
+    whole(1).default(5),
+    'Batches that may wait on disk before no more requests are generated',
+    {
+      unit: 'batches',
+    },
+  ),
+  maxRemoteBatches: limit(
+    whole(0).default(15),
+    'Batches that may be at the server at one time; 0: none is sent',
+    {
+      unit: 'batches',
+    },
+  ),
+  maxRemoteRequests: limit(
+    whole(1).default(5_000_000),
+    'Requests that may be in batches at the server at one time',
+    {
+      unit: 'requests',
+    },
+  ),
+  maxRemoteMb: limit(z.number().min(1).default(10_000), 'Size of all batches at the server at one time', {
+    unit: 'MB',
+  }),
+
+  minBatchRequests: batch(whole(1).default(101), 'A smaller batch is sent as direct calls instead', {
+    unit: 'requests',
+  }),
+  maxBatchRequests: batch(whole(1, 50_000).default(50_000), 'Requests in one batch', { unit: 'requests' }),
+  maxBatchMb: batch(z.number().min(1).max(200).default(100), 'Size of one batch file', { unit: 'MB' }),
+  maxMbSafety: batch(
+    z.number().min(1).default(1.01),
+    'Limits in MB are divided by this, to stay clear of them',
+    {
+      value: 'factor',
+    },
+  ),
+
+  forceDirect: direct(flag(false), 'Send everything as direct calls, at the full price'),
+  maxDirectRequests: direct(
+    whole(1).default(50),
+    'Requests that are taken together as one group of direct calls',
+    {
+      unit: 'requests',
+    },
+  ),
+  directConcurrency: direct(whole(1, 1000).default(16), 'Direct calls that are on the wire at one time', {
+    unit: 'calls',
+  }),
+  requestTimeoutMs: direct(whole(1, LONGEST_TIMER_MS).default(600_000), 'How long one call may take', {
+    unit: 'ms',
+  }),
+  processConcurrency: direct(
+    whole(1).default(1),
+    'Replies that processResponse may work on at one time; those of one sample always go one after another',
+  ),
+} as const satisfies OptionTable
+
+/** Options as users write them. All may be left out here; `name` must be known when they are resolved. */
+export type TaskOptions = OptionInput<typeof optionTable>
+
+/** Options as the program uses them: checked, with all defaults. */
+export type ResolvedOptions = OptionOutput<typeof optionTable>
+
+/** Pairs in which the first may not be below the second. */
+export const atLeast = [
+  ['maxRemoteRequests', 'maxBatchRequests'],
+  ['maxRemoteMb', 'maxBatchMb'],
+] as const satisfies readonly (readonly [keyof ResolvedOptions, keyof ResolvedOptions])[]
