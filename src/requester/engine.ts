@@ -116,6 +116,10 @@ export class Engine {
     return this.#finished || this.#quiet
   }
 
+  get isFinished(): boolean {
+    return this.#finished
+  }
+
   get failure(): unknown {
     return this.#failure
   }
@@ -131,6 +135,7 @@ export class Engine {
 
   /** Runs until there is nothing left to do, the run is to stop, or something fails. */
   async drive(): Promise<void> {
+    this.#finished = false
     while (!this.#finished) {
       const wake = this.#wake.wait()
       this.#turn()
@@ -323,6 +328,7 @@ export class Engine {
 
   #hasNothingToDo(): boolean {
     return (
+      !this.#context.store.isWriting &&
       this.#activities.size === 0 &&
       this.#ready.length === 0 &&
       this.#outstanding.size === 0 &&

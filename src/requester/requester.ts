@@ -182,6 +182,7 @@ export class GPTRequester {
 
   /** Results as they come, until nothing is left to do or nothing can be done. Throws what stopped the run. */
   async *results(): AsyncGenerator<RequestResult> {
+    if (this.#running.isFinished) await this.#driving
     this.push()
     yield* this.#running.results()
   }

@@ -65,6 +65,11 @@ export class TaskStore {
     return this.#open
   }
 
+  /** Something is not durable yet, so `durable` will still change. */
+  get isWriting(): boolean {
+    return this.#writing !== undefined || !this.#open.isEmpty
+  }
+
   /** Ledger lines written so far. */
   get seq(): number {
     return this.#log.seq

@@ -65,6 +65,7 @@ export class TaskRun<Answer> {
   #requester: GPTRequester | undefined
   #added = 0
   #judged = 0
+  #passes = 0
   /** Samples that asked for more since the last pass began. */
   #more = new Set<string>()
 
@@ -179,20 +180,25 @@ export class TaskRun<Answer> {
       this.#options.settings.options.processConcurrency,
       (result) => this.#process(requester, result),
     )
-    try {
-      for await (const result of requester.results()) {
-        await processing.submit(result)
-        pass?.check()
-        if (pass?.isOver && this.#wantsPass(requester)) pass = this.#beginPass(requester)
+    let begun: number
+    do {
+      begun = this.#passes
+      try {
+        for await (const result of requester.results()) {
+          await processing.submit(result)
+          pass?.check()
+          if (pass?.isOver && this.#wantsPass(requester)) pass = this.#beginPass(requester)
+        }
+      } finally {
+        // Whatever was decided is written, also when something failed: it is not decided twice.
+        await Promise.allSettled([processing.drain(), this.#window.settled()])
       }
-    } finally {
-      // Whatever was decided is written, also when something failed: it is not decided twice.
-      await Promise.allSettled([processing.drain(), this.#window.settled()])
-    }
-    await processing.drain()
-    await this.#window.settled()
-    await pass?.done
-    pass?.check()
+      await processing.drain()
+      await this.#window.settled()
+      await pass?.done
+      pass?.check()
+      // A pass that began while the last results were handled may have added more.
+    } while (this.#passes > begun)
   }
 
   #wantsPass(requester: GPTRequester): boolean {
@@ -201,6 +207,7 @@ export class TaskRun<Answer> {
 
   #beginPass(requester: GPTRequester): Pass {
     this.#more = new Set()
+    this.#passes++
     return new Pass(this.#generate(requester, requester.hold()))
   }
 
