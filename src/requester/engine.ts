@@ -22,6 +22,8 @@ export interface EngineOptions {
   readonly prices: PriceTable
   /** `sentRequests` when the run began. */
   readonly sentBefore: number
+  /** Direct sets of an earlier run: nothing of them is sent any more, only their answers are handed out. */
+  readonly foundDirect: ReadonlySet<number>
   /** New requests may still come by themselves. */
   readonly isProducing: () => boolean
   /** Something failed, or the breaker tripped: everything that waits must end. */
@@ -56,10 +58,10 @@ export class Engine {
   readonly #ready: RequestResult[] = []
   /** Received files whose results are being, or have been, handed out. */
   readonly #opened = new Set<number>()
+  /** Results of a file are being handed out, and there may be more. */
+  #reading = false
   /** Handed out and not judged yet, by request. */
   readonly #outstanding = new Set<number>()
-  /** Direct sets of an earlier run: nothing of them is sent any more (`recover`), only their answers are handed out. */
-  readonly #foundDirect: ReadonlySet<number>
   /** Direct sets of this run that were sent to the last line. */
   readonly #allSent = new Set<number>()
   /** The last turn found nothing going on and nothing to start, and nothing has changed since. */
@@ -72,8 +74,7 @@ export class Engine {
     this.#context = context
     this.#options = options
     const { mode, prices, sentBefore } = options
-    const found = [...context.store.durable.state.files.values()]
-    this.#foundDirect = new Set(found.filter(isDirect).map(({ id }) => id))
+    const found = context.store.durable.state.files.values()
     this.reader = new ResultReader(context, prices)
     this.#submitter = new Submitter(context, { found, closing: mode !== 'work', sentBefore })
     this.#collector = new Collector(context, prices, { discarding: mode === 'discard' })
@@ -176,6 +177,7 @@ export class Engine {
 
   async *#resultsOf(file: FileIn<'received' | 'direct'>): AsyncGenerator<RequestResult> {
     this.#opened.add(file.id)
+    this.#reading = true
     let done = false
     try {
       for await (const result of this.reader.results(file)) {
@@ -189,6 +191,7 @@ export class Engine {
       done = true
     } finally {
       if (!done) this.#opened.delete(file.id)
+      this.#reading = false
       this.notify()
     }
   }
@@ -199,7 +202,7 @@ export class Engine {
     for (const file of this.#context.store.durable.state.files.values()) {
       if (this.#opened.has(file.id) || file.live === 0) continue
       if (isReceived(file)) return file
-      if (isDirect(file) && this.#foundDirect.has(file.id)) return file
+      if (isDirect(file) && this.#options.foundDirect.has(file.id)) return file
     }
     return undefined
   }
@@ -247,7 +250,7 @@ export class Engine {
   }
 
   #isInFlight(): boolean {
-    if (this.#ready.length > 0 || this.#outstanding.size > 0) return true
+    if (this.#ready.length > 0 || this.#reading || this.#outstanding.size > 0) return true
     return [...this.#context.store.head.state.files.values()].some(
       (file) => file.live > 0 && this.#canMove(file),
     )
@@ -278,7 +281,7 @@ export class Engine {
   }
 
   #isSendable(file: FileIn<'direct'>): boolean {
-    const left = !this.#foundDirect.has(file.id) && !this.#allSent.has(file.id)
+    const left = !this.#options.foundDirect.has(file.id) && !this.#allSent.has(file.id)
     return this.#options.mode === 'work' && left && this.#sender.allowance > 0
   }
 
@@ -331,6 +334,7 @@ export class Engine {
       !this.#context.store.isWriting &&
       this.#activities.size === 0 &&
       this.#ready.length === 0 &&
+      !this.#reading &&
       this.#outstanding.size === 0 &&
       this.#nextReceived() === undefined
     )

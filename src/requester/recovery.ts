@@ -14,12 +14,17 @@ import { requestOf } from './result-index.ts'
 
 const isDirect = inPhase('direct')
 
-/** Brings what an earlier run left on its way into an order that this run can go on from. */
-export async function recover(context: Context, prices: PriceTable): Promise<void> {
-  for (const file of [...context.store.durable.state.files.values()].filter(isDirect)) {
+/**
+ * Brings what an earlier run left on its way into an order that this run can go on from. Returns the direct sets it
+ * found: of them only answered lines are left, all others were queued anew in other files.
+ */
+export async function recover(context: Context, prices: PriceTable): Promise<ReadonlySet<number>> {
+  const found = [...context.store.durable.state.files.values()].filter(isDirect)
+  for (const file of found) {
     await takeUnnamedReplies(context, prices, file)
     await requeueUnanswered(context, file)
   }
+  return new Set(found.map(({ id }) => id))
 }
 
 /** Replies that were on disk before the ledger could say so are received all the same. */

@@ -53,6 +53,7 @@ export class GPTRequester {
   #engine: Engine | undefined
   #driving: Promise<void> | undefined
   #sentBefore = 0
+  #foundDirect: ReadonlySet<number> = new Set()
   #holds = 0
   #pool = new Map<string, PreparedRequest>()
   #poolBytes = 0
@@ -73,7 +74,7 @@ export class GPTRequester {
       const { context } = task
       this.#sentBefore = context.store.durable.state.spending.sentRequests
       if (task.isConnected) await checkAccount(context)
-      await recover(context, this.#prices)
+      this.#foundDirect = await recover(context, this.#prices)
       this.#engine = this.#newEngine(this.#mode())
     } catch (error) {
       await this.close()
@@ -279,6 +280,7 @@ export class GPTRequester {
       mode,
       prices: this.#prices,
       sentBefore: this.#sentBefore,
+      foundDirect: this.#foundDirect,
       isProducing: () => this.#holds > 0 || this.#pool.size > 0,
       onHalt: () => this.#halt.abort(),
     })
