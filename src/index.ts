@@ -17,10 +17,17 @@ export type { OutputCursor, OutputPlacement } from './requester/output-placement
 export type { NewRequest } from './requester/prepare.ts'
 export type { RequestResult, TokenUsage } from './requester/request-result.ts'
 export { type AddOutcome, GPTRequester, type RunOutcome } from './requester/requester.ts'
-export { OpinionAdviser } from './task/opinions.ts'
-export { JsonLinesOutput, JsonOutput, type TaskOutput } from './task/output.ts'
+export type { TaskDependencies } from './task/dependencies.ts'
+export { type Advice, type Opinion, OpinionAdviser, type OpinionOptions } from './task/opinions.ts'
+export {
+  type JsonLinesOptions,
+  JsonLinesOutput,
+  JsonOutput,
+  type Projection,
+  type TaskOutput,
+} from './task/output.ts'
 export { readOutput } from './task/output-reader.ts'
-export { type TaskDependencies, TaskManager, type TaskManagerOptions } from './task/task-manager.ts'
+export { TaskManager, type TaskManagerOptions } from './task/task-manager.ts'
 export type {
   RunSummary,
   Samples,

@@ -1,9 +1,13 @@
 import { NightshiftError, UsageError } from '../errors.ts'
 
-/** What to print for an error, and the exit code it gives: 2 for wrong usage, 1 for anything else. */
-export function describeError(error: unknown): { readonly text: string; readonly exitCode: 1 | 2 } {
+/** What to print for an error, and the exit code it gives: 2 for wrong usage, 3 when running again may help, else 1. */
+export function describeError(error: unknown): { readonly text: string; readonly exitCode: 1 | 2 | 3 } {
   if (error instanceof UsageError) return { text: `error: ${error.message}`, exitCode: 2 }
-  if (NightshiftError.is(error)) return { text: `error: ${error.message}${hookStack(error)}`, exitCode: 1 }
+  if (NightshiftError.is(error))
+    return {
+      text: `error: ${error.message}${hookStack(error)}`,
+      exitCode: error.code === 'waited_too_long' ? 3 : 1,
+    }
   const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
   return { text: `error: ${text}`, exitCode: 1 }
 }

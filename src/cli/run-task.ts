@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import type { z } from 'zod'
 import type { AnswerFunction } from '../emulator/answers.ts'
 import { createEmulator, type Emulator } from '../emulator/create-emulator.ts'
+import { NightshiftError } from '../errors.ts'
 import type { Endpoint } from '../openai/wire.ts'
 import { TerminalReporter } from '../progress/terminal-reporter.ts'
 import type { TaskManager, TaskManagerOptions } from '../task/task-manager.ts'
@@ -88,11 +89,20 @@ async function runCommand(
     process.stdout.write(`${summaryText(summary)}\n`)
     process.exitCode = exitCodeOf(summary, interruption)
     return summary
+  } catch (error) {
+    const signal = interruption.signal()
+    if (!signal || !isInterruption(error)) throw error
+    process.exitCode = SIGNAL_EXIT_CODES[signal]
+    return undefined
   } finally {
     interruption.end()
     await emulator?.close()
   }
 }
+
+/** What a signal leads to while the task is being opened, before there is a run to sum up. */
+const isInterruption = (error: unknown): boolean =>
+  NightshiftError.is(error) && ['interrupted', 'lock_aborted', 'aborted'].includes(error.code)
 
 function taskOptions(
   options: TaskOptions,

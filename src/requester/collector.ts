@@ -3,7 +3,7 @@ import type { FileIn } from '../batch/queue-file.ts'
 import type { StepOf } from '../batch/steps.ts'
 import { RemoteError, StateError } from '../errors.ts'
 import type { WireResultLine } from '../openai/wire.ts'
-import { replaceFile } from '../state/replace-file.ts'
+import { removeTemporaries, replaceFile } from '../state/replace-file.ts'
 import type { PriceTable } from '../tokens/prices.ts'
 import { addUsage, readUsage, zeroUsage } from '../tokens/usage.ts'
 import type { Context } from './context.ts'
@@ -99,6 +99,8 @@ export class Collector {
   async #download(file: EndedFile): Promise<void> {
     const { store } = this.#context
     const path = store.path(resultFileName(file.id))
+    // A run that was killed in the middle of it may have left a part.
+    await removeTemporaries(store.fs, path)
     await withPatience(this.#context, `downloading the results of batch ${file.batchId}`, () =>
       replaceFile(store.fs, path, this.#content(file)),
     )

@@ -151,7 +151,13 @@ async function openStore(
   { fs, clock, lock, onDurable }: StoreParts,
 ) {
   const path = `${taskDir}/${name}${STATE_FILE}`
-  const stateFile = await StateFile.open({ fs, path, clock, heartbeatMs: waitSaveInterval * 1000 })
+  const stateFile = await StateFile.open({
+    fs,
+    path,
+    clock,
+    heartbeatMs: waitSaveInterval * 1000,
+    guard: () => lock.check(),
+  })
   const store = await TaskStore.open({
     fs,
     clock,

@@ -58,7 +58,7 @@ export class GPTRequester {
   #pool = new Map<string, PreparedRequest>()
   #poolBytes = 0
   #committing: Promise<void> = Promise.resolve()
-  #pass = 0
+  #pass = 1
   #seen = new Uint32Array(1024)
   #changedBodies = 0
 
@@ -230,14 +230,15 @@ export class GPTRequester {
     this.#task = undefined
     this.#halt.abort()
     this.#engine?.notify()
+    const { store } = task.context
     try {
       await this.#driving
       // Whoever awaited a failed commit has been told already.
       await Promise.allSettled([this.#committing])
-      await task.context.store.settled()
-      await task.stateFile.save(task.context.store.durable, task.context.store.seq)
+      await store.settled()
+      await task.stateFile.save(store.durable, store.seq)
     } finally {
-      await task.context.store.close()
+      await store.close()
       await task.lock.release()
     }
   }

@@ -46,6 +46,8 @@ export interface StateFileOptions {
   readonly fs: FileSystem
   readonly path: string
   readonly clock: Clock
+  /** Throws when this process may not write any more; nothing is written then. */
+  readonly guard: () => void
   /** While nothing changes, the file is touched this often, so that people can see that the run lives. */
   readonly heartbeatMs: number
 }
@@ -107,7 +109,8 @@ export class StateFile {
   }
 
   async #write({ state }: View, seq: number): Promise<void> {
-    const { clock } = this.#options
+    const { clock, guard } = this.#options
+    guard()
     this.#savedMs = clock.now()
     this.#savedSeq = seq
     await this.#file.write({

@@ -5,12 +5,14 @@ import { TaskError } from '../errors.ts'
 import type { Endpoint } from '../openai/wire.ts'
 import type { ProgressEvent } from '../progress/events.ts'
 import { requestCounts, usageSoFar } from '../requester/context.ts'
+import type { View } from '../requester/draft.ts'
+import { requestedWipe } from '../requester/opening.ts'
 import { type PrepareOptions, prepareRequest } from '../requester/prepare.ts'
 import type { PreparedRequest } from '../requester/queue.ts'
 import { readTask } from '../requester/read-only-view.ts'
 import { requesterSettings } from '../requester/settings.ts'
 import type { FileSystem } from '../state/file-system.ts'
-import type { Settings } from '../util/options.ts'
+import type { ResolvedOptions, Settings } from '../util/options.ts'
 import type { RunSummary, TaskRequest } from './task-types.ts'
 
 export interface PreviewOptions {
@@ -20,6 +22,8 @@ export interface PreviewOptions {
   readonly generate: () => Iterable<TaskRequest<Endpoint>> | AsyncIterable<TaskRequest<Endpoint>>
   readonly createParams: () => unknown
   readonly setParams: (params: unknown) => void
+  /** Takes the task as it is on disk, for hooks that look at it. */
+  readonly setView: (view: View) => void
   readonly emit: (event: ProgressEvent) => void
 }
 
@@ -42,7 +46,8 @@ export async function previewTask(options: PreviewOptions): Promise<RunSummary> 
   const view = await readTask(fs, taskDir, name)
   setParams(currentParams(view.state) ?? options.createParams())
   emit({ kind: 'run-started', task: name, counts: requestCounts(view.state) })
-  const { groups, added } = await collect(options, (key) => view.requests.find(key) !== undefined)
+  options.setView(view)
+  const { groups, added } = await collect(options, (key) => staysCommitted(view, key, settings.options))
   const details = describe(groups, added, view.state.counters.pending)
   const { counters, spending, tally } = view.state
   return {
@@ -62,6 +67,16 @@ export async function previewTask(options: PreviewOptions): Promise<RunSummary> 
     output: [],
     failedFile: undefined,
   }
+}
+
+/** Whether a key would still be committed after the wipes that were asked for. */
+function staysCommitted({ requests }: View, key: string, options: ResolvedOptions): boolean {
+  const request = requests.find(key)
+  if (request === undefined) return false
+  const { state } = requests.get(request)
+  const scope = requestedWipe(options)
+  if (scope === 'task' || (scope && state === 'pending')) return false
+  return state !== 'failed' || (scope !== 'failed' && !options.retryFailed)
 }
 
 async function collect(

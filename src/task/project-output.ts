@@ -2,7 +2,7 @@ import { stat } from 'node:fs/promises'
 import type { GPTRequester } from '../requester/requester.ts'
 import { type FileSystem, systemCode } from '../state/file-system.ts'
 import { readLines } from '../state/json-lines.ts'
-import { replaceFile } from '../state/replace-file.ts'
+import { removeTemporaries, replaceFile } from '../state/replace-file.ts'
 import type { TaskOutput } from './output.ts'
 
 export const PROJECTED = '_output.json'
@@ -17,6 +17,7 @@ export async function projectOutput(
   const log = requester.path(output.suffix(1))
   const target = requester.path(PROJECTED)
   if (requester.fileLength(output.suffix(1)) === 0 || (await isNewer(target, log))) return
+  await removeTemporaries(fs, target)
   await replaceFile(fs, target, await output.project(entriesOf(fs, log)))
 }
 

@@ -6,6 +6,7 @@ import { ENDPOINTS, type Endpoint } from '../openai/wire.ts'
 import type { ProgressEvent } from '../progress/events.ts'
 import { ProgressFanOut } from '../progress/fan-out.ts'
 import { requestCounts } from '../requester/context.ts'
+import type { View } from '../requester/draft.ts'
 import type { RequesterOptions } from '../requester/opening.ts'
 import type { RequestResult } from '../requester/request-result.ts'
 import { GPTRequester } from '../requester/requester.ts'
@@ -14,6 +15,7 @@ import { systemClock } from '../util/clock.ts'
 import type { Settings } from '../util/options.ts'
 import { AnswerSchemas, schemaHash } from './answer-schemas.ts'
 import { CommitWindow } from './commit-window.ts'
+import type { TaskDependencies } from './dependencies.ts'
 import type { TaskOutput } from './output.ts'
 import { Pass } from './pass.ts'
 import { previewTask } from './preview.ts'
@@ -21,7 +23,6 @@ import { Processing } from './processing.ts'
 import { projectOutput } from './project-output.ts'
 import { readResult } from './read-result.ts'
 import { summarise } from './summary.ts'
-import type { TaskDependencies } from './task-manager.ts'
 import type { RequestInHand, RunSummary, TaskFailure, TaskRequest, TaskResponse } from './task-types.ts'
 
 /** What a run needs of a task: its hooks, without the types that only authors care for. */
@@ -63,6 +64,8 @@ export class TaskRun<Answer> {
   readonly #window = new CommitWindow()
   readonly #startedMs: number
   #requester: GPTRequester | undefined
+  /** Of a dry run: the task as it is on disk. */
+  #view: View | undefined
   #added = 0
   #judged = 0
   #passes = 0
@@ -83,7 +86,7 @@ export class TaskRun<Answer> {
 
   /** Standing of a sample, verdicts still being written included. */
   sample(name: string): SampleStanding | undefined {
-    return this.#requester?.sample(name)
+    return this.#requester ? this.#requester.sample(name) : this.#view?.requests.sample(name)
   }
 
   async run(): Promise<RunSummary> {
@@ -103,6 +106,9 @@ export class TaskRun<Answer> {
       generate: () => this.#requests(),
       createParams: () => hooks.createParams(),
       setParams,
+      setView: (view) => {
+        this.#view = view
+      },
       emit: (event) => this.#emit(event),
     })
   }
@@ -113,6 +119,7 @@ export class TaskRun<Answer> {
     await requester.open()
     this.#requester = requester
     try {
+      this.#checkOutput(requester)
       setParams(requester.params)
       this.#emit({ kind: 'run-started', task: settings.options.name, counts: requestCounts(requester.state) })
       await this.#finishWipe(requester)
@@ -121,9 +128,21 @@ export class TaskRun<Answer> {
       const summary = this.#summary(requester)
       this.#emit({ kind: 'run-finished', outcome: summary.outcome, counts: requestCounts(requester.state) })
       await hooks.onFinish(summary)
-      return summary
-    } finally {
       await requester.close()
+      return summary
+    } catch (error) {
+      await this.#closeAfter(error, requester)
+      throw error
+    }
+  }
+
+  /** Closes after a failure. What fails then is told, but must not hide what failed first. */
+  async #closeAfter(error: unknown, requester: GPTRequester): Promise<void> {
+    try {
+      await requester.close()
+    } catch (second) {
+      if (second === error) return
+      this.#emit({ kind: 'warning', code: 'close_failed', message: `while closing: ${errorText(second)}` })
     }
   }
 
@@ -146,6 +165,15 @@ export class TaskRun<Answer> {
       clock,
       fs,
     }
+  }
+
+  /** Lines that were written in one form cannot be gone on with in another. */
+  #checkOutput(requester: GPTRequester): void {
+    const { part, lines } = requester.state.output
+    const suffix = this.#output.suffix(part)
+    if (lines === 0 || requester.fileLength(suffix) > 0) return
+    const message = `createOutput() gives an output that is written to ${requester.path(suffix)}, but the task has ${lines} lines in another file; use the form it was begun with, or another task name`
+    throw new TaskError('output_changed', message)
   }
 
   /** Takes what is still to come of a wiped task, then wipes. */
