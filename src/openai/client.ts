@@ -23,10 +23,9 @@ export interface OpenAIRemoteApiOptions {
 
 const DEFAULT_BASE_URL = 'https://api.openai.com/v1'
 
-/** A client and what tells its account apart. `send` is the fetch that all its requests go through. */
+/** A client and what tells its account apart. */
 export interface Connection {
   readonly client: OpenAI
-  readonly send: Fetch
   readonly fingerprint: string
 }
 
@@ -36,7 +35,7 @@ export function connect(options: OpenAIRemoteApiOptions): Connection {
     throw new UsageError('missing_api_key', 'the API key is empty; set OPENAI_API_KEY')
   const baseURL = normalBaseUrl(options.baseURL ?? DEFAULT_BASE_URL)
   const send: Fetch = options.fetch ?? ((input, init) => fetch(input, init))
-  return { client: makeClient(baseURL, options, send), send, fingerprint: fingerprintOf(baseURL, options) }
+  return { client: makeClient(baseURL, options, send), fingerprint: fingerprintOf(baseURL, options) }
 }
 
 /** Everything the SDK would otherwise take from the environment is given: one place reads the environment. */

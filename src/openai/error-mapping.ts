@@ -89,7 +89,7 @@ function advice(status: number): string {
  * How long the answer asks us to wait, in milliseconds: `retry-after-ms`, else `Retry-After` in seconds or as a
  * date (past dates give 0). Undefined when it does not say, or says nonsense.
  */
-export function retryAfterMs(headers: Headers, nowMs: number): number | undefined {
+export function retryAfterMs(headers: Pick<Headers, 'get'>, nowMs: number): number | undefined {
   const exact = nonNegative(headers.get('retry-after-ms'))
   if (exact !== undefined) return exact
   const text = headers.get('retry-after')

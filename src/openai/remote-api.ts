@@ -23,6 +23,7 @@ import {
   timeoutError,
   toRemoteError,
 } from './error-mapping.ts'
+import { type Post, patientPost } from './patient-fetch.ts'
 import { batchSchema, fileSchema, type WireBatch, type WireFile } from './wire.ts'
 
 /** Retries, by the SDK, of calls that do no harm when they are repeated. */
@@ -45,17 +46,17 @@ const filePageSchema = pageSchema(fileSchema)
 export class OpenAIRemoteApi implements RemoteApi {
   readonly fingerprint: string
   readonly #client: OpenAI
-  readonly #send: Fetch
+  readonly #post: Post
   readonly #apiKey: string
   readonly #timeoutMs: number
   readonly #clock: Clock
 
   /** Throws `UsageError`: `missing_api_key`, `bad_base_url`. */
   constructor(options: OpenAIRemoteApiOptions) {
-    const { client, send, fingerprint } = connect(options)
+    const { client, fingerprint } = connect(options)
     this.fingerprint = fingerprint
     this.#client = client
-    this.#send = send
+    this.#post = options.fetch ? postBy(options.fetch) : patientPost()
     this.#apiKey = options.apiKey
     this.#timeoutMs = timerMs(options.timeoutMs)
     this.#clock = options.clock ?? systemClock
@@ -153,7 +154,8 @@ export class OpenAIRemoteApi implements RemoteApi {
       deadline.restart()
       deadline.signal.throwIfAborted()
       const { req, url } = await this.#build(request)
-      const response = await this.#send(url, { ...req, redirect: 'manual', signal: deadline.signal })
+      const { headers } = req
+      const response = await this.#post(url, { headers, body: request.bodyText, signal: deadline.signal })
       return {
         status: response.status,
         requestId: response.headers.get('x-request-id') ?? undefined,
@@ -240,6 +242,12 @@ export class OpenAIRemoteApi implements RemoteApi {
     return { what, signal, secrets: [this.#apiKey], nowMs: this.#clock.now() }
   }
 }
+
+/** The same by a `fetch` that was given. */
+const postBy =
+  (send: Fetch): Post =>
+  (url, { headers, body, signal }) =>
+    send(url, { method: 'POST', headers: Object.fromEntries(headers), body, signal, redirect: 'manual' })
 
 /** The file stays on disk: the blob is read while it is sent, and read again for a retry. */
 async function openUpload({ path, name }: UploadRequest): Promise<File> {

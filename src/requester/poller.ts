@@ -6,7 +6,7 @@ import type { WireBatch, WireBatchError } from '../openai/wire.ts'
 import type { Context } from './context.ts'
 import { requestCounts } from './context.ts'
 import { withPatience } from './patience.ts'
-import { everything } from './remote-search.ts'
+import { everything, TAG_KEY } from './remote-search.ts'
 
 type RemoteFile = FileIn<'remote'>
 const isPolled = inPhase('remote')
@@ -97,13 +97,38 @@ export class Poller {
     }
     for await (const batch of everything(this.#context, 'listing batches', counted)) {
       const file = wanted.get(batch.id)
-      if (!file) continue
+      if (!file) {
+        await this.#noteStray(batch)
+        continue
+      }
       wanted.delete(batch.id)
       await this.#take(file, batch)
       if (wanted.size === 0) break
     }
     this.#lastListPages = pages
     for (const file of wanted.values()) await this.#retrieve(file)
+  }
+
+  /**
+   * A batch of an attempt that was given up has turned up after all. It is cancelled and recorded, and what it
+   * answered stays at the server.
+   */
+  async #noteStray(batch: WireBatch): Promise<void> {
+    const { store, api, emit, stop } = this.#context
+    const tag = batch.metadata?.[TAG_KEY]
+    const { retiredTags, strays } = store.durable.state
+    if (tag === undefined || !retiredTags.has(tag) || strays.has(batch.id)) return
+    if (!terminalStatus(batch.status)) {
+      await withPatience(this.#context, `cancelling batch ${batch.id}`, () => api.cancelBatch(batch.id, stop))
+    }
+    await store.commit((draft) =>
+      draft.apply({ kind: 'stray', tag, batchId: batch.id, status: batch.status, litter: [] }),
+    )
+    emit({
+      kind: 'warning',
+      code: 'stray_batch',
+      message: `batch ${batch.id} came of a create that had been given up; it was cancelled`,
+    })
   }
 
   async #retrieve(file: RemoteFile): Promise<void> {
