@@ -7,17 +7,22 @@ export interface DirectRate {
   readonly pausedUntilMs: number
   /** Consecutive pushbacks. */
   readonly pushbacks: number
+  /** Server errors (5xx) since the last good answer. */
+  readonly serverErrors: number
 }
 
 const MIN_PAUSE_MS = 1_000
 const MAX_PAUSE_MS = 60_000
 const SHRINK = 0.5
+/** One error is an accident of one request; so many on end are trouble at the server. */
+const TROUBLE = 3
 
 export const initialRate = (concurrency: number): DirectRate => ({
   limit: concurrency,
   max: concurrency,
   pausedUntilMs: 0,
   pushbacks: 0,
+  serverErrors: 0,
 })
 
 /** Calls that may be on the wire at once: at least 1. */
@@ -25,12 +30,28 @@ export const concurrencyOf = (rate: DirectRate): number => Math.max(1, Math.floo
 
 /** The server answered normally. */
 export const afterSuccess = (rate: DirectRate): DirectRate =>
-  rate.limit >= rate.max && rate.pushbacks === 0
+  rate.limit >= rate.max && rate.pushbacks === 0 && rate.serverErrors === 0
     ? rate
-    : { ...rate, limit: Math.min(rate.max, rate.limit + 1 / Math.max(1, rate.limit)), pushbacks: 0 }
+    : {
+        ...rate,
+        limit: Math.min(rate.max, rate.limit + 1 / Math.max(1, rate.limit)),
+        pushbacks: 0,
+        serverErrors: 0,
+      }
+
+/** The server answered with an error of its own (5xx). */
+export function afterServerError(
+  rate: DirectRate,
+  nowMs: number,
+  retryAfterMs: number | undefined,
+): DirectRate {
+  const counted = { ...rate, serverErrors: rate.serverErrors + 1 }
+  const isTrouble = counted.serverErrors >= TROUBLE || retryAfterMs !== undefined
+  return isTrouble ? afterPushback(counted, nowMs, retryAfterMs) : counted
+}
 
 /**
- * The server pushed back (429, 5xx, or no answer). Calls that were already on the wire when the pause began count as
+ * The server pushed back (429, or no answer). Calls that were already on the wire when the pause began count as
  * one pushback with the call that caused it, or a full round of 429 would shrink the limit to one.
  */
 export function afterPushback(rate: DirectRate, nowMs: number, retryAfterMs: number | undefined): DirectRate {

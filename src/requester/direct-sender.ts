@@ -1,6 +1,7 @@
 import pLimit, { type LimitFunction } from 'p-limit'
 import {
   afterPushback,
+  afterServerError,
   afterSuccess,
   concurrencyOf,
   type DirectRate,
@@ -177,11 +178,11 @@ export class DirectSender {
       await this.#giveBack(file, line)
       throw refusedKey(answer)
     }
-    if (answer.status >= 500) this.#slowDown(answer.retryAfterMs)
-    else {
-      this.#rate = afterSuccess(this.#rate)
-      this.#limit.concurrency = concurrencyOf(this.#rate)
-    }
+    this.#rate =
+      answer.status >= 500
+        ? afterServerError(this.#rate, this.#context.clock.now(), answer.retryAfterMs)
+        : afterSuccess(this.#rate)
+    this.#limit.concurrency = concurrencyOf(this.#rate)
     return answer
   }
 

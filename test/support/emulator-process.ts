@@ -1,0 +1,60 @@
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import { type Moment, type News, newsSchema, type Order, type Report } from './emulator-messages.ts'
+
+/** Share of the sentences that get no usable answer at first; `chanceOf` says which. */
+export const HARD_SHARE = 0.04
+
+/** An emulator in a process of its own, for programs in processes of theirs. */
+export interface EmulatorProcess extends AsyncDisposable {
+  /** Environment of a program that is to use it. */
+  readonly env: Readonly<Record<string, string>>
+  /** Kills a program at a moment that the server sees. */
+  killAt(pid: number, signal: 'SIGINT' | 'SIGTERM' | 'SIGKILL', at: Moment): void
+  /** From now on direct calls wait. Resolves when so many of them do. */
+  hold(calls: number): Promise<void>
+  /** Answers the direct calls that wait, and those to come. */
+  release(): void
+  report(): Promise<Report>
+}
+
+export async function startEmulator(): Promise<EmulatorProcess> {
+  const script = fileURLToPath(new URL('emulator-server.ts', import.meta.url))
+  const server = fork(script, { execArgv: ['--import', 'tsx'], env: { PATH: process.env.PATH } })
+  const order = (what: Order): void => void server.send(what)
+  const news = async <Kind extends News['news']>(
+    kind: Kind,
+    isIt: (news: Extract<News, { news: Kind }>) => boolean = () => true,
+  ): Promise<Extract<News, { news: Kind }>> => {
+    for (;;) {
+      const [message] = await once(server, 'message')
+      const told = newsSchema.parse(message)
+      if (isKind(told, kind) && isIt(told)) return told
+    }
+  }
+  const { url } = await news('ready')
+  return {
+    env: { OPENAI_API_KEY: 'sk-test', OPENAI_BASE_URL: `${url}/v1` },
+    killAt: (pid, signal, at) => order({ do: 'kill', pid, signal, at }),
+    hold: async (calls) => {
+      order({ do: 'hold' })
+      await news('held', (told) => told.calls >= calls)
+    },
+    release: () => order({ do: 'release' }),
+    report: async () => {
+      order({ do: 'report' })
+      return (await news('report')).report
+    },
+    [Symbol.asyncDispose]: async () => {
+      const closed = once(server, 'exit')
+      order({ do: 'close' })
+      await closed
+    },
+  }
+}
+
+const isKind = <Kind extends News['news']>(
+  news: News,
+  kind: Kind,
+): news is Extract<News, { news: Kind }> => news.news === kind

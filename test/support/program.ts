@@ -1,0 +1,65 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+
+export interface Ended {
+  readonly code: number | null
+  readonly signal: NodeJS.Signals | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+export interface Program {
+  readonly pid: number
+  readonly ended: Promise<Ended>
+  /** Resolves when standard error contains the text; rejects when the program ends without it. */
+  says(text: string): Promise<void>
+  kill(signal: NodeJS.Signals): void
+}
+
+/**
+ * Runs a TypeScript file of this repository as a process of its own. Of the environment it gets what is given, and
+ * what programs need to be found.
+ */
+export function startProgram(
+  file: string,
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Program {
+  const child = spawn(process.execPath, ['--import', 'tsx', file, ...args], {
+    cwd: ROOT,
+    env: { PATH: process.env.PATH, HOME: process.env.HOME, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  let [stdout, stderr] = ['', '']
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    stdout += text
+  })
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    stderr += text
+    child.emit('said')
+  })
+  const ended = once(child, 'close').then(() => ({
+    code: child.exitCode,
+    signal: child.signalCode,
+    stdout,
+    stderr,
+  }))
+  const says = async (text: string): Promise<void> => {
+    while (!stderr.includes(text)) {
+      const over = await Promise.race([once(child, 'said').then(() => false), ended.then(() => true)])
+      if (over && !stderr.includes(text)) throw new Error(`it ended without saying "${text}":\n${stderr}`)
+    }
+  }
+  if (child.pid === undefined) throw new Error(`${file} could not be started`)
+  return { pid: child.pid, ended, says, kill: (signal) => child.kill(signal) }
+}
+
+/** Runs a program to its end. */
+export const runProgram = (
+  file: string,
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Promise<Ended> => startProgram(file, args, env).ended
