@@ -1,5 +1,5 @@
 import { fork } from 'node:child_process'
-import { once } from 'node:events'
+import { on, once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { type Moment, type News, newsSchema, type Order, type Report } from './emulator-messages.ts'
 
@@ -27,11 +27,11 @@ export async function startEmulator(): Promise<EmulatorProcess> {
     kind: Kind,
     isIt: (news: Extract<News, { news: Kind }>) => boolean = () => true,
   ): Promise<Extract<News, { news: Kind }>> => {
-    for (;;) {
-      const [message] = await once(server, 'message')
+    for await (const [message] of on(server, 'message', { close: ['exit'] })) {
       const told = newsSchema.parse(message)
       if (isKind(told, kind) && isIt(told)) return told
     }
+    throw new Error('the emulator ended')
   }
   const { url } = await news('ready')
   return {
@@ -54,7 +54,5 @@ export async function startEmulator(): Promise<EmulatorProcess> {
   }
 }
 
-const isKind = <Kind extends News['news']>(
-  news: News,
-  kind: Kind,
-): news is Extract<News, { news: Kind }> => news.news === kind
+const isKind = <Kind extends News['news']>(news: News, kind: Kind): news is Extract<News, { news: Kind }> =>
+  news.news === kind

@@ -8,8 +8,8 @@ import {
   type Intercept,
   serveEmulator,
 } from '../../src/emulator/index.ts'
-import { HARD_SHARE } from './emulator-process.ts'
 import { type News, type Order, orderSchema, type Report } from './emulator-messages.ts'
+import { HARD_SHARE } from './emulator-process.ts'
 
 const tell = (news: News): void => void process.send?.(news)
 
@@ -43,7 +43,7 @@ const intercept: Intercept = async (request, next) => {
   return order ? dying(order) : response
 }
 
-/** For the one that is killed hard the server never answers; the others still get a broken connection. */
+/** The connection breaks; what the server did stays done. */
 function dying({ pid, signal }: KillOrder): never {
   kill = undefined
   process.kill(pid, signal)

@@ -1,0 +1,90 @@
+import type { QueueFile } from './queue-file.ts'
+import type { RequestRecord, RequestTable } from './request-table.ts'
+import { baseOf, fileOf, impossible, leave, plus } from './step-helpers.ts'
+import type { Step, StepOf } from './steps.ts'
+import type { TaskState } from './task-state.ts'
+
+export function openFile(state: TaskState, step: StepOf<'open'>): TaskState {
+  if (step.file !== state.lastFile + 1)
+    impossible(step, `file ${step.file} does not follow ${state.lastFile}`)
+  const { file: id, endpoint, model } = step
+  const file: QueueFile = { phase: 'open', id, endpoint, model, requests: 0, bytes: 0, live: 0, passed: 0 }
+  return { ...state, lastFile: id, files: new Map(state.files).set(id, file) }
+}
+
+export function addRequests(
+  state: TaskState,
+  table: RequestTable,
+  step: StepOf<'add'>,
+  lineOffset: number,
+): TaskState {
+  const params = Math.max(0, state.params.length - 1)
+  for (const [offset, key] of step.keys.entries()) {
+    const hasMeta = step.metas?.[offset] !== undefined && step.metas[offset] !== null
+    const identity = {
+      key,
+      sample: step.samples?.[offset] ?? key,
+      hash: step.hashes[offset] ?? impossible(step, `no hash for ${JSON.stringify(key)}`),
+      params,
+      metaAt: hasMeta ? lineOffset : undefined,
+    }
+    table.add(step.first + offset, identity, { ...FRESH, file: step.file })
+  }
+  const added = step.keys.length
+  const counters = plus(state.counters, { requests: added, pending: added })
+  if (step.file === 0) return { ...state, counters }
+  return { ...state, counters, files: grown(state, step, step.file, added, step.bytes) }
+}
+
+const FRESH: RequestRecord = { state: 'pending', call: 'queued', attempt: 0, queued: 0, expiries: 0, file: 0 }
+
+export function requeue(state: TaskState, table: RequestTable, step: StepOf<'requeue'>): TaskState {
+  const expired = step.why === 'expired' || step.why === 'cancelled'
+  const files = leave(state, table, step.requests, step.why === 'expired' ? 1 : 0)
+  let neverSent = 0
+  for (const request of step.requests) {
+    const record = table.get(request)
+    if (step.why === 'unsent' && record.call === 'sent') neverSent++
+    table.set(request, {
+      ...record,
+      call: 'queued',
+      attempt: record.attempt + (step.why === 'retry' ? 1 : 0),
+      expiries: record.expiries + (expired ? 1 : 0),
+      queued: record.queued + 1,
+      file: step.file,
+    })
+  }
+  const moved = step.requests.length
+  const tally = plus(
+    state.tally,
+    step.why === 'retry' ? { retries: moved } : expired ? { expired: moved } : {},
+  )
+  const spending = plus(state.spending, { sentRequests: -neverSent })
+  return { ...state, tally, spending, files: grown({ ...state, files }, step, step.file, moved, step.bytes) }
+}
+
+export function seal(state: TaskState, step: StepOf<'seal'>): TaskState {
+  const file = fileOf(state, step, step.file)
+  if (file.phase !== 'open') impossible(step, `queue file ${file.id} is ${file.phase}, not open`)
+  const sealed: QueueFile = { ...baseOf(file), phase: step.as === 'batch' ? 'sealed' : 'direct' }
+  const tally = plus(state.tally, step.as === 'direct' ? { directSets: 1 } : {})
+  return { ...state, tally, files: new Map(state.files).set(file.id, sealed) }
+}
+
+function grown(
+  state: TaskState,
+  step: Step,
+  id: number,
+  lines: number,
+  bytes: number,
+): ReadonlyMap<number, QueueFile> {
+  const file = fileOf(state, step, id)
+  if (file.phase !== 'open') impossible(step, `queue file ${id} is ${file.phase}, not open`)
+  const larger = {
+    ...file,
+    requests: file.requests + lines,
+    live: file.live + lines,
+    bytes: file.bytes + bytes,
+  }
+  return new Map(state.files).set(id, larger)
+}

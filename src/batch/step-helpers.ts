@@ -1,0 +1,62 @@
+import type { QueueFile, QueueFileBase } from './queue-file.ts'
+import type { RequestTable } from './request-table.ts'
+import type { Step } from './steps.ts'
+import type { Counters, Spending, Tally, TaskState } from './task-state.ts'
+
+/** A ledger whose steps contradict each other: it was written by something else, or by a bug. */
+export class ImpossibleStep extends Error {
+  override readonly name = 'ImpossibleStep'
+}
+
+export const impossible = (step: Step, why: string): never => {
+  throw new ImpossibleStep(`step "${step.kind}": ${why}`)
+}
+
+export function fileOf(state: TaskState, step: Step, id: number): QueueFile {
+  return state.files.get(id) ?? impossible(step, `there is no queue file ${id}`)
+}
+
+/** What a queue file keeps when its phase changes. */
+export const baseOf = ({ id, endpoint, model, requests, bytes, live, passed }: QueueFile): QueueFileBase => ({
+  id,
+  endpoint,
+  model,
+  requests,
+  bytes,
+  live,
+  passed,
+})
+
+/** Files after these requests left the ones they were in. `passes`: 1 when leaving counts as a usable answer. */
+export function leave(
+  state: TaskState,
+  table: RequestTable,
+  requests: readonly number[],
+  passes: 0 | 1,
+): ReadonlyMap<number, QueueFile> {
+  const leaving = new Map<number, number>()
+  for (const request of requests) {
+    const { file } = table.get(request)
+    if (file !== 0) leaving.set(file, (leaving.get(file) ?? 0) + 1)
+  }
+  const files = new Map(state.files)
+  for (const [id, left] of leaving) {
+    const file = files.get(id)
+    if (file) files.set(id, { ...file, live: file.live - left, passed: file.passed + passes * left })
+  }
+  return files
+}
+
+/** Adds to some of a record's numbers. */
+export function plus<Sums extends Counters | Spending | Tally>(
+  sums: Sums,
+  by: Partial<Record<keyof Sums, number>>,
+): Sums
+export function plus(
+  sums: Readonly<Record<string, number>>,
+  by: Readonly<Record<string, number | undefined>>,
+) {
+  const result: Record<string, number> = { ...sums }
+  for (const [name, amount] of Object.entries(by)) result[name] = (result[name] ?? 0) + (amount ?? 0)
+  return result
+}
