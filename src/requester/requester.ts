@@ -15,9 +15,10 @@ import {
 } from './judging.ts'
 import { type OpenedTask, openTask, type RequesterOptions } from './opening.ts'
 import { type NewRequest, prepareRequest } from './prepare.ts'
-import { enqueueDirect, enqueueNew, type PreparedRequest } from './queue.ts'
+import { enqueueDirect, enqueueNew } from './queue.ts'
 import { checkAccount, recover } from './recovery.ts'
 import type { RequestResult } from './request-result.ts'
+import { RequestWindow } from './request-window.ts'
 import { commitWiped } from './wipe.ts'
 
 /** Why a run ended, or may end. Only `complete` means that nothing is left to do. */
@@ -31,10 +32,6 @@ export type RunOutcome =
 
 /** `added`; `known`: the key was committed before; `stopped`: nothing more is taken, because of a limit or a signal. */
 export type AddOutcome = 'added' | 'known' | 'stopped'
-
-/** Requests that are collected in memory before they are committed together. */
-const WINDOW_REQUESTS = 500
-const WINDOW_BYTES = 1_000_000
 
 /**
  * The engine room of a task, for what `TaskManager` cannot express. Its life:
@@ -55,12 +52,8 @@ export class GPTRequester {
   #sentBefore = 0
   #foundDirect: ReadonlySet<number> = new Set()
   #holds = 0
-  #pool = new Map<string, PreparedRequest>()
-  #poolBytes = 0
+  readonly #window = new RequestWindow()
   #committing: Promise<void> = Promise.resolve()
-  #pass = 1
-  #seen = new Uint32Array(1024)
-  #changedBodies = 0
 
   constructor(options: RequesterOptions) {
     this.#options = options
@@ -99,7 +92,7 @@ export class GPTRequester {
 
   /** Keys that were given another body than in an earlier run; their first body stays in force. */
   get changedBodies(): number {
-    return this.#changedBodies
+    return this.#window.changedBodies
   }
 
   /** Standing of a sample, with verdicts that are still being written. Undefined for an unknown sample. */
@@ -127,7 +120,7 @@ export class GPTRequester {
    */
   hold(): () => Promise<void> {
     this.#holds++
-    this.#pass++
+    this.#window.beginPass()
     let held = true
     return async () => {
       if (!held) return
@@ -148,17 +141,16 @@ export class GPTRequester {
   async add(request: NewRequest): Promise<AddOutcome> {
     if (this.#stopping.aborted) return 'stopped'
     const prepared = prepareRequest(request, this.#options.prepare)
-    if (this.#isKnown(prepared)) return 'known'
-    this.#pool.set(prepared.key, prepared)
-    this.#poolBytes += prepared.bodyText.length
-    if (this.#pool.size < WINDOW_REQUESTS && this.#poolBytes < WINDOW_BYTES) return 'added'
+    if (this.#window.isKnown(prepared, this.#opened.context.store.head.requests)) return 'known'
+    this.#window.add(prepared)
+    if (!this.#window.isFull) return 'added'
     await this.commit()
     return (await this.#room()) ? 'added' : 'stopped'
   }
 
   /** Makes the requests added so far durable. */
   async commit(): Promise<void> {
-    this.#committing = this.#committing.then(() => this.#commitPool())
+    this.#committing = this.#committing.then(() => this.#commitWindow())
     await this.#committing
   }
 
@@ -176,7 +168,7 @@ export class GPTRequester {
     const { store } = this.#opened.context
     const prepared = requests
       .map((request) => prepareRequest(request, this.#options.prepare))
-      .filter((one) => !this.#isKnown(one))
+      .filter((one) => !this.#window.isKnown(one, store.head.requests))
     await store.commit((draft) => enqueueDirect(draft, prepared))
     this.push()
   }
@@ -282,55 +274,21 @@ export class GPTRequester {
       prices: this.#prices,
       sentBefore: this.#sentBefore,
       foundDirect: this.#foundDirect,
-      isProducing: () => this.#holds > 0 || this.#pool.size > 0,
+      isProducing: () => this.#holds > 0 || !this.#window.isEmpty,
       onHalt: () => this.#halt.abort(),
     })
   }
 
-  /** Compares a key with what is committed, and with what this pass has given. */
-  #isKnown(prepared: PreparedRequest): boolean {
-    const { key, hash } = prepared
-    const waiting = this.#pool.get(key)
-    if (waiting) {
-      if (waiting.hash !== hash) throw twoBodies(key)
-      return true
-    }
-    const { requests } = this.#opened.context.store.head
-    const request = requests.find(key)
-    if (request === undefined) return false
-    const changed = requests.identity(request).hash !== hash
-    if (changed && this.#seenInPass(request)) throw twoBodies(key)
-    if (changed) this.#changedBodies++
-    this.#markSeen(request)
-    return true
-  }
-
-  #seenInPass(request: number): boolean {
-    return this.#seen[request] === this.#pass
-  }
-
-  #markSeen(request: number): void {
-    if (request >= this.#seen.length) {
-      const longer = new Uint32Array(Math.max(request + 1, this.#seen.length * 2))
-      longer.set(this.#seen)
-      this.#seen = longer
-    }
-    this.#seen[request] = this.#pass
-  }
-
-  async #commitPool(): Promise<void> {
+  async #commitWindow(): Promise<void> {
     const { context } = this.#opened
-    if (this.#pool.size === 0) return
-    const requests = [...this.#pool.values()]
-    const commit = context.store.commit((draft) => {
+    if (this.#window.isEmpty) return
+    const requests = this.#window.take()
+    const { first, last } = await context.store.commit((draft) => {
       const first = draft.requests.last + 1
       enqueueNew(draft, requests, context.settings.seal)
       return { first, last: draft.requests.last }
     })
-    this.#pool = new Map()
-    this.#poolBytes = 0
-    const { first, last } = await commit
-    for (let request = first; request <= last; request++) this.#markSeen(request)
+    for (let request = first; request <= last; request++) this.#window.markSeen(request)
     context.emit({ kind: 'requests-added', added: requests.length, counts: requestCounts(this.state) })
   }
 
@@ -356,9 +314,3 @@ export class GPTRequester {
     context.emit({ kind: 'judged', counts: requestCounts(context.store.durable.state) })
   }
 }
-
-const twoBodies = (key: string): TaskError =>
-  new TaskError(
-    'duplicate_key',
-    `key ${JSON.stringify(key)} was given twice with different bodies; a key names one request, so make keys unique`,
-  )

@@ -145,11 +145,9 @@ const silence = (signal: AbortSignal | null | undefined): Promise<never> =>
 /** A copy of a task's files as a crash would leave them: whatever the ledger names is there. */
 export function copyTask(dir: string, copy: string): string {
   const weight = (name: string) => (name.endsWith('_state.json') ? 0 : name.endsWith('_ledger.jsonl') ? 1 : 2)
-  const names = readdirSync(dir).filter(
-    (name) => !name.includes('.lock') && statSync(join(dir, name)).isFile(),
-  )
-  for (const name of names.sort((a, b) => weight(a) - weight(b)))
-    copyFileSync(join(dir, name), join(copy, name))
+  const files = readdirSync(dir).filter((name) => isFile(dir, name) && !name.includes('.lock'))
+  files.sort((a, b) => weight(a) - weight(b))
+  for (const name of files) copyFileSync(join(dir, name), join(copy, name))
   return copy
 }
 

@@ -87,7 +87,7 @@ describe('pulling requests', () => {
 describe('keys', () => {
   class Texts extends TaskManager {
     static texts: Record<string, string> = {}
-    static passes = 0
+    static passes = 0;
 
     *generateRequests() {
       Texts.passes++
@@ -127,21 +127,27 @@ describe('keys', () => {
     expect(taskLines(dir, '_output.jsonl')).toContainEqual({ key: 'a', text: 'one' })
   })
 
-  test.each(['direct', 'batch'])('given twice with two bodies in one pass are an error that names the key (%s)', async (via) => {
-    class Twice extends TaskManager {
-      *generateRequests() {
-        for (const key of names(600)) yield { key, body: ask(key) }
-        yield { key: 'k-3', body: ask('another') }
-      }
+  test.each(['direct', 'batch'])(
+    'given twice with two bodies in one pass are an error that names the key (%s)',
+    async (via) => {
+      class Twice extends TaskManager {
+        *generateRequests() {
+          for (const key of names(600)) yield { key, body: ask(key) }
+          yield { key: 'k-3', body: ask('another') }
+        }
 
-      processResponse() {
-        return accept()
+        processResponse() {
+          return accept()
+        }
       }
-    }
-    const { options } = harness()
-    const run = new Twice(options({ forceDirect: via === 'direct' })).run()
-    await expect(run).rejects.toMatchObject({ code: 'duplicate_key', message: expect.stringContaining('"k-3"') })
-  })
+      const { options } = harness()
+      const run = new Twice(options({ forceDirect: via === 'direct' })).run()
+      await expect(run).rejects.toMatchObject({
+        code: 'duplicate_key',
+        message: expect.stringContaining('"k-3"'),
+      })
+    },
+  )
 
   test('given twice with the same body are one request', async () => {
     class Same extends TaskManager {
@@ -159,10 +165,10 @@ describe('keys', () => {
 
   test.each([
     [{ key: '', body: ask('x') }, 'key must be a text'],
-    [{ key: 'a', body: ...ask('x'), model: '' }, 'body.model must name a model'],
-    [{ key: 'a', body: ...ask('x'), seed: Number.NaN }, 'cannot be written as JSON'],
+    [{ key: 'a', body: { ...ask('x'), model: '' } }, 'body.model must name a model'],
+    [{ key: 'a', body: { ...ask('x'), seed: Number.NaN } }, 'cannot be written as JSON'],
     [{ key: 'a', body: ask('x'), sample: '' }, 'sample must be a text'],
-    [{ key: 'a', body: ask('x'), meta: big: 1n }, 'meta cannot be written as JSON'],
+    [{ key: 'a', body: ask('x'), meta: { big: 1n } }, 'meta cannot be written as JSON'],
   ])('and bodies that cannot be sent stop the run with a reason: %#', async (request, reason) => {
     class Bad extends TaskManager {
       *generateRequests() {
@@ -184,7 +190,7 @@ describe('asking for more', () => {
     const { options, dir } = harness()
     const wanted = 4
     class UntilEnough extends TaskManager {
-      passes = 0
+      passes = 0;
 
       *generateRequests() {
         this.passes++
@@ -234,7 +240,7 @@ describe('asking for more', () => {
   test('that brings nothing new ends the run', async () => {
     const { options } = harness()
     class Greedy extends TaskManager {
-      passes = 0
+      passes = 0;
 
       *generateRequests() {
         this.passes++
@@ -253,7 +259,7 @@ describe('asking for more', () => {
   test('in a large task costs passes in proportion to the changes, not to the verdicts', async () => {
     const { options, dir } = harness()
     class Large extends TaskManager {
-      passes = 0
+      passes = 0;
 
       *generateRequests() {
         this.passes++

@@ -1,0 +1,80 @@
+import type { RequestTable } from '../batch/request-table.ts'
+import { TaskError } from '../errors.ts'
+import type { PreparedRequest } from './queue.ts'
+
+/** Requests that are collected in memory before they are committed together. */
+const WINDOW_REQUESTS = 500
+const WINDOW_BYTES = 1_000_000
+
+/** Requests on their way to the ledger, and the comparison of keys: with what is committed and within a pass. */
+export class RequestWindow {
+  #requests = new Map<string, PreparedRequest>()
+  #bytes = 0
+  #pass = 1
+  /** By request number, the pass in which its key was last given. */
+  #seen = new Uint32Array(1024)
+  #changedBodies = 0
+
+  get isEmpty(): boolean {
+    return this.#requests.size === 0
+  }
+
+  /** Time to commit: more would cost memory and save nothing. */
+  get isFull(): boolean {
+    return this.#requests.size >= WINDOW_REQUESTS || this.#bytes >= WINDOW_BYTES
+  }
+
+  /** Keys that were given another body than in an earlier run. */
+  get changedBodies(): number {
+    return this.#changedBodies
+  }
+
+  /** From here on a key may be given again. */
+  beginPass(): void {
+    this.#pass++
+  }
+
+  add(request: PreparedRequest): void {
+    this.#requests.set(request.key, request)
+    this.#bytes += request.bodyText.length
+  }
+
+  /** Hands over what was collected, to be committed. */
+  take(): readonly PreparedRequest[] {
+    const requests = [...this.#requests.values()]
+    this.#requests = new Map()
+    this.#bytes = 0
+    return requests
+  }
+
+  /** Whether the key was given before. Throws TaskError `duplicate_key` when that was in this pass, with another body. */
+  isKnown({ key, hash }: PreparedRequest, committed: RequestTable): boolean {
+    const waiting = this.#requests.get(key)
+    if (waiting && waiting.hash !== hash) throw twoBodies(key)
+    if (waiting) return true
+    const request = committed.find(key)
+    if (request === undefined) return false
+    if (committed.identity(request).hash !== hash) {
+      if (this.#seen[request] === this.#pass) throw twoBodies(key)
+      this.#changedBodies++
+    }
+    this.markSeen(request)
+    return true
+  }
+
+  /** Notes that a request's key was given in this pass. */
+  markSeen(request: number): void {
+    if (request >= this.#seen.length) {
+      const longer = new Uint32Array(Math.max(request + 1, this.#seen.length * 2))
+      longer.set(this.#seen)
+      this.#seen = longer
+    }
+    this.#seen[request] = this.#pass
+  }
+}
+
+const twoBodies = (key: string): TaskError =>
+  new TaskError(
+    'duplicate_key',
+    `key ${JSON.stringify(key)} was given twice with different bodies; a key names one request, so make keys unique`,
+  )
