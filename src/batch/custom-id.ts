@@ -4,7 +4,7 @@
  */
 export const customId = (request: number, queued: number): string => `r${request}-${queued}`
 
-const FORM = /^r(\d{1,15})-(\d{1,6})$/
+const FORM = /^r([1-9]\d{0,14})-(0|[1-9]\d{0,5})$/
 
 export interface LineId {
   readonly request: number

@@ -27,6 +27,7 @@ const PASSING: ReadonlySet<string> = new Set([
   'timeout',
 ])
 const KEPT_TEXT = 2000
+const KEPT_CODE = 200
 
 /**
  * Reads one line of an output file, an error file or a `_replies` segment. The fields that Nightshift uses are
@@ -128,10 +129,20 @@ interface FoundError {
 function readError(value: unknown): FoundError | undefined {
   if (value === null || value === undefined || value === '') return undefined
   if (typeof value === 'string') return { code: undefined, message: value }
-  if (!isRecord(value)) return { code: undefined, message: JSON.stringify(value) }
+  if (!isRecord(value)) return { code: undefined, message: shown(value) }
   if (Object.keys(value).length === 0) return undefined
-  const message = textOf(value.message) ?? textOf(value.detail) ?? JSON.stringify(value)
-  return { code: textOf(value.code) ?? textOf(value.type), message }
+  const message = textOf(value.message) ?? textOf(value.detail) ?? shown(value)
+  return { code: (textOf(value.code) ?? textOf(value.type))?.slice(0, KEPT_CODE), message }
+}
+
+/** JSON can be read at any depth, but written only as deep as the stack has room. */
+function shown(value: unknown): string {
+  try {
+    return JSON.stringify(value)
+  } catch (error) {
+    if (error instanceof RangeError) return 'an error nested too deeply to be shown'
+    throw error
+  }
 }
 
 function textOf(value: unknown): string | undefined {

@@ -12,6 +12,8 @@ const STATES: readonly RequestState[] = ['pending', 'succeeded', 'failed', 'forg
 const CALLS: readonly CallState[] = ['queued', 'sent', 'received']
 const OWN_SAMPLE = -1
 const NO_META = -1
+/** Attempts and expiries are counted as far as this. */
+const MOST_COUNTED = 65_535
 
 interface Counts {
   pending: number
@@ -26,7 +28,7 @@ const at = <Item>(items: { readonly [index: number]: Item | undefined }, index: 
 }
 
 /**
- * All requests of a task, packed in columns so that a million of them take about 150 MB: 35 bytes of numbers, the
+ * All requests of a task, packed in columns so that a million of them take about 150 MB: 37 bytes of numbers, the
  * key's text and its place in the map. Numbers start at 1.
  */
 export class RequestIndex implements RequestTable {
@@ -35,8 +37,8 @@ export class RequestIndex implements RequestTable {
   #capacity = 1024
   #state = new Uint8Array(this.#capacity)
   #call = new Uint8Array(this.#capacity)
-  #attempt = new Uint8Array(this.#capacity)
-  #expiries = new Uint8Array(this.#capacity)
+  #attempt = new Uint16Array(this.#capacity)
+  #expiries = new Uint16Array(this.#capacity)
   #queued = new Uint16Array(this.#capacity)
   #params = new Uint16Array(this.#capacity)
   #file = new Uint32Array(this.#capacity)
@@ -63,6 +65,7 @@ export class RequestIndex implements RequestTable {
   }
 
   get(request: number): RequestRecord {
+    if (request < 1 || request > this.last) throw new RangeError(`no request number ${request}`)
     return {
       state: at(STATES, at(this.#state, request)),
       call: at(CALLS, at(this.#call, request)),
@@ -74,6 +77,7 @@ export class RequestIndex implements RequestTable {
   }
 
   identity(request: number): RequestIdentity {
+    if (request < 1 || request > this.last) throw new RangeError(`no request number ${request}`)
     const key = at(this.#keys, request)
     const sampleId = at(this.#sampleOf, request)
     const metaAt = at(this.#metaAt, request)
@@ -164,8 +168,8 @@ export class RequestIndex implements RequestTable {
   #write(request: number, record: RequestRecord): void {
     this.#state[request] = STATES.indexOf(record.state)
     this.#call[request] = CALLS.indexOf(record.call)
-    this.#attempt[request] = Math.min(record.attempt, 255)
-    this.#expiries[request] = Math.min(record.expiries, 255)
+    this.#attempt[request] = Math.min(record.attempt, MOST_COUNTED)
+    this.#expiries[request] = Math.min(record.expiries, MOST_COUNTED)
     this.#queued[request] = record.queued
     this.#file[request] = record.file
   }
@@ -178,8 +182,8 @@ export class RequestIndex implements RequestTable {
     }
     this.#state = wider(this.#state, new Uint8Array(capacity))
     this.#call = wider(this.#call, new Uint8Array(capacity))
-    this.#attempt = wider(this.#attempt, new Uint8Array(capacity))
-    this.#expiries = wider(this.#expiries, new Uint8Array(capacity))
+    this.#attempt = wider(this.#attempt, new Uint16Array(capacity))
+    this.#expiries = wider(this.#expiries, new Uint16Array(capacity))
     this.#queued = wider(this.#queued, new Uint16Array(capacity))
     this.#params = wider(this.#params, new Uint16Array(capacity))
     this.#file = wider(this.#file, new Uint32Array(capacity))

@@ -31,6 +31,8 @@ export class RequestLayer implements RequestTable {
   readonly #identities = new Map<number, RequestIdentity>()
   readonly #keys = new Map<string, number | undefined>()
   readonly #standings = new Map<string, SampleStanding | undefined>()
+  /** Keys forgotten here: what the table below remembers of them is void, whatever sample it is kept with. */
+  readonly #gone = new Set<string>()
   #last: number
 
   constructor(below: RequestTable) {
@@ -59,7 +61,9 @@ export class RequestLayer implements RequestTable {
   }
 
   sample(name: string): SampleStanding | undefined {
-    return this.#standings.has(name) ? this.#standings.get(name) : this.#below.sample(name)
+    if (this.#standings.has(name)) return this.#standings.get(name)
+    const standing = this.#below.sample(name)
+    return standing && this.#gone.size > 0 ? withoutKeys(standing, this.#gone) : standing
   }
 
   add(request: number, identity: RequestIdentity, record: RequestRecord): void {
@@ -90,14 +94,19 @@ export class RequestLayer implements RequestTable {
 
   forget(states: readonly RequestState[]): void {
     this.#changes.push({ kind: 'forget', states })
+    const gone = new Set<string>()
     for (let request = 1; request <= this.#last; request++) {
       const record = this.get(request)
       if (!states.includes(record.state)) continue
       this.#records.set(request, { ...record, state: 'forgotten', file: 0 })
       const identity = this.identity(request)
       this.#keys.set(identity.key, undefined)
-      this.#forgetInSample(identity, record.state)
+      this.#count(identity.sample, record.state, -1)
+      gone.add(identity.key)
     }
+    for (const key of gone) this.#gone.add(key)
+    for (const [name, standing] of this.#standings)
+      if (standing) this.#standings.set(name, withoutKeys(standing, gone))
   }
 
   /** Carries the changes out below. `lineOffset` is where their ledger line now is. */
@@ -121,17 +130,12 @@ export class RequestLayer implements RequestTable {
     const standing = this.sample(name) ?? emptyStanding
     this.#standings.set(name, { ...standing, [state]: standing[state] + by })
   }
-
-  #forgetInSample({ key, sample }: RequestIdentity, state: RequestState): void {
-    this.#count(sample, state, -1)
-    const standing = this.sample(sample)
-    if (!standing) return
-    this.#standings.set(sample, {
-      ...standing,
-      remembered: standing.remembered.filter((one) => one.key !== key),
-    })
-  }
 }
 
 const settled = (identity: RequestIdentity, lineOffset: number): RequestIdentity =>
   identity.metaAt === LINE_IN_HAND ? { ...identity, metaAt: lineOffset } : identity
+
+const withoutKeys = (standing: SampleStanding, gone: ReadonlySet<string>): SampleStanding => ({
+  ...standing,
+  remembered: standing.remembered.filter(({ key }) => !gone.has(key)),
+})

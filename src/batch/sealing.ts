@@ -11,7 +11,7 @@ export interface SealSettings {
 }
 
 export interface QueueFacts {
-  /** New requests may still come by themselves. */
+  /** New lines may still come by themselves: from the generator, or from results that are being read. */
   readonly producing: boolean
   /** Something is remote, on the wire, or not judged yet, and may queue a line again. */
   readonly inFlight: boolean

@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import type { z } from 'zod'
 import type { AnswerFunction } from '../emulator/answers.ts'
 import { createEmulator, type Emulator } from '../emulator/create-emulator.ts'
-import { NightshiftError } from '../errors.ts'
+import { errorText, NightshiftError, StateError } from '../errors.ts'
 import type { Endpoint } from '../openai/wire.ts'
 import { TerminalReporter } from '../progress/terminal-reporter.ts'
 import type { TaskManager, TaskManagerOptions } from '../task/task-manager.ts'
@@ -81,11 +81,12 @@ async function runCommand(
     return undefined
   }
   const chosen: TaskOptions = { name, ...options, ...parsed.options }
-  const emulator = chosen.emulator ? startEmulator(chosen, answers) : undefined
+  const emulator = chosen.emulator ? emulatorOnDemand(chosen, answers) : undefined
   const interruption = listenForSignals((message) => process.stderr.write(`${message}\n`))
   try {
     const task = new Task(taskOptions(chosen, parsed.flags, interruption, emulator))
     const summary = await task.run()
+    emulator?.check()
     process.stdout.write(`${summaryText(summary)}\n`)
     process.exitCode = exitCodeOf(summary, interruption)
     return summary
@@ -108,7 +109,7 @@ function taskOptions(
   options: TaskOptions,
   flags: Readonly<Record<string, unknown>>,
   { stop, cut }: Interruption,
-  emulator: Emulator | undefined,
+  emulator: EmulatorOnDemand | undefined,
 ): TaskManagerOptions {
   const common = { ...options, flags, stop, cut, reporters: [terminalReporter(options)] }
   if (!emulator) return common
@@ -117,18 +118,53 @@ function taskOptions(
     ...common,
     clientBaseUrl: EMULATOR_URL,
     remoteUpdateInterval: options.remoteUpdateInterval ?? EMULATOR_POLL_SECONDS,
+    stop: AbortSignal.any([stop, emulator.failed]),
     fetch: emulator.fetch,
     env,
   }
 }
 
+interface EmulatorOnDemand extends Pick<Emulator, 'fetch' | 'close'> {
+  /** Aborted when it could not be started. */
+  readonly failed: AbortSignal
+  /** Throws why it could not be started. */
+  readonly check: () => void
+}
+
+/** Started by the first call: by then the task is locked and in order, so that no two emulators share a folder. */
+function emulatorOnDemand(options: TaskOptions, answers: AnswerFunction | undefined): EmulatorOnDemand {
+  let emulator: Emulator | undefined
+  const failed = new AbortController()
+  return {
+    fetch: async (input, init) => {
+      try {
+        emulator ??= startEmulator(options, answers)
+      } catch (error) {
+        failed.abort(error)
+        throw error
+      }
+      return emulator.fetch(input, init)
+    },
+    close: async () => emulator?.close(),
+    failed: failed.signal,
+    check: () => failed.signal.throwIfAborted(),
+  }
+}
+
 function startEmulator(options: TaskOptions, answers: AnswerFunction | undefined): Emulator {
   const { taskDir } = resolveOptions(options).options
-  return createEmulator({
-    dataDir: join(taskDir, '.emulator'),
-    failureRate: EMULATOR_FAILURE_RATE,
-    ...(answers && { answer: answers }),
-  })
+  const dataDir = join(taskDir, '.emulator')
+  try {
+    return createEmulator({
+      dataDir,
+      failureRate: EMULATOR_FAILURE_RATE,
+      ...(answers && { answer: answers }),
+    })
+  } catch (error) {
+    if (NightshiftError.is(error)) throw error
+    const message = `${dataDir}, where the emulator keeps its data, cannot be used: ${errorText(error)}`
+    throw new StateError('emulator_folder', message, { cause: error })
+  }
 }
 
 function terminalReporter(options: TaskOptions): TerminalReporter {

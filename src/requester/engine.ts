@@ -244,7 +244,8 @@ export class Engine {
 
   #facts(): QueueFacts {
     const { directConcurrency } = this.#context.settings
-    const producing = this.#options.isProducing()
+    // Results that are being read may still add lines to an open file: lines that fail together go together again.
+    const producing = this.#options.isProducing() || this.#reading
     const direct = this.#sender.backlog
     return { producing, inFlight: this.#isInFlight(), directBacklog: direct, directConcurrency }
   }

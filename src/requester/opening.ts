@@ -64,8 +64,10 @@ export async function openTask(
   const { settings, clock = systemClock, fs = nodeFileSystem } = options
   const api = connect(options)
   const lock = await takeLock(settings.options, clock, options)
+  let opened: TaskStore | undefined
   try {
     const { store, stateFile } = await openStore(settings.options, { fs, clock, lock, onDurable })
+    opened = store
     const context: Context = {
       store,
       api: api ?? unconnected,
@@ -78,6 +80,7 @@ export async function openTask(
     await commitFacts(context, options)
     return { context, lock, stateFile, isConnected: api !== undefined }
   } catch (error) {
+    await opened?.close()
     await lock.release()
     throw error
   }

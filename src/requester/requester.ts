@@ -47,6 +47,7 @@ export class GPTRequester {
   readonly #prices: PriceTable = createPriceTable()
   readonly #halt = new AbortController()
   #task: OpenedTask | undefined
+  #closed: OpenedTask | undefined
   #engine: Engine | undefined
   #driving: Promise<void> | undefined
   #sentBefore = 0
@@ -95,9 +96,9 @@ export class GPTRequester {
     return this.#window.changedBodies
   }
 
-  /** Standing of a sample, with verdicts that are still being written. Undefined for an unknown sample. */
+  /** Standing of a sample, with verdicts that are still being written; after `close`, too. Undefined for an unknown sample. */
   sample(name: string): SampleStanding | undefined {
-    return this.#opened.context.store.head.requests.sample(name)
+    return (this.#closed ?? this.#opened).context.store.head.requests.sample(name)
   }
 
   get sampleCount(): number {
@@ -180,6 +181,12 @@ export class GPTRequester {
     yield* this.#running.results()
   }
 
+  /** Ends `results` as soon as what is in hand is safe, as a stop signal does. There is no way back but a new `open`. */
+  halt(): void {
+    this.#halt.abort()
+    this.#engine?.notify()
+  }
+
   /** Commits a verdict: the verdict itself, its output, its sample, and the line of another try. */
   async judge(result: RequestResult, verdict: Verdict, over: JudgeOverrides = {}): Promise<Judgement> {
     const { store, emit } = this.#opened.context
@@ -220,8 +227,8 @@ export class GPTRequester {
     const task = this.#task
     if (!task) return
     this.#task = undefined
-    this.#halt.abort()
-    this.#engine?.notify()
+    this.#closed = task
+    this.halt()
     const { store } = task.context
     try {
       await this.#driving
@@ -275,7 +282,7 @@ export class GPTRequester {
       sentBefore: this.#sentBefore,
       foundDirect: this.#foundDirect,
       isProducing: () => this.#holds > 0 || !this.#window.isEmpty,
-      onHalt: () => this.#halt.abort(),
+      onHalt: () => this.halt(),
     })
   }
 

@@ -5,10 +5,11 @@ export class Pass {
   #failure: { readonly error: unknown } | undefined
   #isOver = false
 
-  constructor(running: Promise<void>) {
+  constructor(running: Promise<void>, onFailure: () => void) {
     this.done = running
       .catch((error: unknown) => {
         this.#failure = { error }
+        onFailure()
       })
       .finally(() => {
         this.#isOver = true

@@ -69,6 +69,8 @@ export class TaskRun<Answer> {
   #added = 0
   #judged = 0
   #passes = 0
+  /** What a hook is looking at, by sample: of each at most one reply. */
+  readonly #inHand = new Map<string, 'succeeded' | 'failed'>()
   /** Samples that asked for more since the last pass began. */
   #more = new Set<string>()
 
@@ -84,9 +86,11 @@ export class TaskRun<Answer> {
     )
   }
 
-  /** Standing of a sample, verdicts still being written included. */
+  /** Standing of a sample, verdicts still being written included. A reply that a hook has in hand counts as answered. */
   sample(name: string): SampleStanding | undefined {
-    return this.#requester ? this.#requester.sample(name) : this.#view?.requests.sample(name)
+    const known = this.#requester ? this.#requester.sample(name) : this.#view?.requests.sample(name)
+    const answered = known && this.#inHand.get(name)
+    return answered ? { ...known, pending: known.pending - 1, [answered]: known[answered] + 1 } : known
   }
 
   async run(): Promise<RunSummary> {
@@ -236,7 +240,8 @@ export class TaskRun<Answer> {
   #beginPass(requester: GPTRequester): Pass {
     this.#more = new Set()
     this.#passes++
-    return new Pass(this.#generate(requester, requester.hold()))
+    // A generator that fails ends the run now, not when the batches are back.
+    return new Pass(this.#generate(requester, requester.hold()), () => requester.halt())
   }
 
   async #generate(requester: GPTRequester, release: () => Promise<void>): Promise<void> {
@@ -248,6 +253,8 @@ export class TaskRun<Answer> {
         if (outcome === 'added') this.#added++
         if (++seen % YIELD_EVERY === 0) await new Promise((resolve) => setImmediate(resolve))
       }
+    } catch (error) {
+      throw NightshiftError.is(error) ? error : generatorFailed(error)
     } finally {
       await release()
     }
@@ -280,6 +287,7 @@ export class TaskRun<Answer> {
     const { hooks, settings } = this.#options
     const reading = readResult(result, this.#schemas.for(result), settings.options.maxRetries)
     const hook = reading.kind === 'response' ? 'processResponse' : 'processFailure'
+    this.#inHand.set(result.sample, reading.kind === 'response' ? 'succeeded' : 'failed')
     try {
       const verdict: unknown =
         reading.kind === 'response'
@@ -288,6 +296,8 @@ export class TaskRun<Answer> {
       return checkedVerdict(verdict, hook)
     } catch (error) {
       throw hookFailed(hook, result.key, error)
+    } finally {
+      this.#inHand.delete(result.sample)
     }
   }
 
@@ -332,6 +342,11 @@ function checkedVerdict(verdict: unknown, hook: string): Verdict {
     'no_verdict',
     `${hook} must return accept(...), retry(...) or reject(...), and returned ${JSON.stringify(verdict) ?? String(verdict)}`,
   )
+}
+
+function generatorFailed(cause: unknown): TaskError {
+  const message = `generateRequests failed: ${errorText(cause)}. What it gave before is kept; the next run calls it again.`
+  return new TaskError('hook_failed', message, { cause })
 }
 
 function hookFailed(hook: string, key: string, cause: unknown): TaskError {

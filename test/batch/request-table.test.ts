@@ -41,7 +41,10 @@ type Change =
 
 const changes = fc.array(
   fc.oneof<fc.Arbitrary<Change>[]>(
-    { weight: 4, arbitrary: fc.record({ do: fc.constant('add'), identity: identities, record: recordOf(live) }) },
+    {
+      weight: 4,
+      arbitrary: fc.record({ do: fc.constant('add'), identity: identities, record: recordOf(live) }),
+    },
     { weight: 4, arbitrary: fc.record({ do: fc.constant('set'), pick: fc.nat(), record: recordOf(live) }) },
     {
       weight: 2,
@@ -52,7 +55,13 @@ const changes = fc.array(
         value: fc.nat(9),
       }),
     },
-    { weight: 1, arbitrary: fc.record({ do: fc.constant('forget'), states: fc.subarray(['pending', 'succeeded', 'failed']) }) },
+    {
+      weight: 1,
+      arbitrary: fc.record({
+        do: fc.constant('forget'),
+        states: fc.subarray(['pending', 'succeeded', 'failed']),
+      }),
+    },
     { weight: 3, arbitrary: fc.record({ do: fc.constantFrom('write', 'write', 'written', 'fail') }) },
   ),
   { maxLength: 40 },
@@ -87,7 +96,8 @@ class Pair {
     this.#offset += 100
     this.writing.mergeInto(this.index, this.#offset)
     const [first, last] = [this.durableModel.last + 1, this.writingModel.last]
-    for (const model of [this.writingModel, this.openModel]) model.settle(first, last, this.#offset, LINE_IN_HAND)
+    for (const model of [this.writingModel, this.openModel])
+      model.settle(first, last, this.#offset, LINE_IN_HAND)
     this.durableModel = this.writingModel
     this.writing = undefined
     this.open.rebase(this.index)
@@ -149,10 +159,10 @@ describe('an index', () => {
       if (n % 700 === 1) expect(index.last).toBe(n - 1)
       index.add(n, identity(n), record(n))
     }
-    for (let n = 1; n <= 5000; n++) {
-      expect(index.find(`key-${n}`)).toBe(n)
-      expect({ ...index.identity(n), ...index.get(n) }).toEqual({ ...identity(n), ...record(n) })
-    }
+    const all = Array.from({ length: 5000 }, (_, at) => at + 1)
+    expect(all.map((n) => index.find(`key-${n}`))).toEqual(all)
+    expect(all.map((n) => index.identity(n))).toEqual(all.map(identity))
+    expect(all.map((n) => index.get(n))).toEqual(all.map(record))
     expect(index.sample('group-0')?.pending).toBe(238)
     expect(index.sampleCount).toBe(5000 - 1666 + 7)
   })
@@ -165,13 +175,16 @@ describe('an index', () => {
     expect(index.last).toBe(1)
   })
 
-  test.each([0, 2, 1023, 1024, 5_000_000, -1, 1.5])('has no request number %d when there is only one', (number) => {
-    const index = new RequestIndex()
-    index.add(1, named('a'), fresh)
-    expect(() => index.get(number)).toThrow(RangeError)
-    expect(() => index.identity(number)).toThrow(RangeError)
-    expect(() => new RequestLayer(index).get(number)).toThrow(RangeError)
-  })
+  test.each([0, 2, 1023, 1024, 5_000_000, -1, 1.5])(
+    'has no request number %d when there is only one',
+    (number) => {
+      const index = new RequestIndex()
+      index.add(1, named('a'), fresh)
+      expect(() => index.get(number)).toThrow(RangeError)
+      expect(() => index.identity(number)).toThrow(RangeError)
+      expect(() => new RequestLayer(index).get(number)).toThrow(RangeError)
+    },
+  )
 })
 
 test('a forgotten key can be given again, with another sample, and the old sample is unknown then', () => {

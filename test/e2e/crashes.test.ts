@@ -2,7 +2,7 @@ import { readdir } from 'node:fs/promises'
 import { beforeAll, describe, expect, test } from 'vitest'
 import {
   BATCHES,
-  HARD,
+  hardAmong,
   outputOf,
   SENTENCES,
   startCorpusTopics,
@@ -32,6 +32,8 @@ function numbersFrom(seed: number, least: number, most: number): () => number {
     return least + ((state >>> 0) % (most - least + 1))
   }
 }
+
+const HARD = hardAmong(SENTENCES)
 
 let undisturbed: ReadonlyMap<string, unknown>
 

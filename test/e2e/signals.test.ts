@@ -1,11 +1,14 @@
 import { describe, expect, test } from 'vitest'
-import { HARD, outputOf, SENTENCES, startCorpusTopics, stateOf } from '../support/corpus-run.ts'
+import { hardAmong, outputOf, startCorpusTopics, stateOf } from '../support/corpus-run.ts'
 import { startEmulator } from '../support/emulator-process.ts'
 import { contentsOf, temporaryFolder } from '../support/folder.ts'
+import { runProgram, startProgram } from '../support/program.ts'
 
 /** All calls are direct, so that each of them is answered exactly when the server is told to. */
-const DIRECT = ['--force-direct', '--direct-concurrency', '4']
+const SENTENCES = 40
 const CONCURRENCY = 4
+const DIRECT = ['--sentences', `${SENTENCES}`, '--force-direct', '--direct-concurrency', `${CONCURRENCY}`]
+const HARD = hardAmong(SENTENCES)
 
 const sum = (numbers: Readonly<Record<string, number>>): number =>
   Object.values(numbers).reduce((total, number) => total + number, 0)
@@ -62,25 +65,51 @@ describe.concurrent('direct calls on the wire', { timeout: 60_000 }, () => {
   })
 })
 
-test('a second process on the same task says who holds it, ends with 1, and harms nothing', {
-  timeout: 60_000,
-}, async () => {
-  await using emulator = await startEmulator()
-  await using folder = await temporaryFolder()
-  const held = emulator.hold(CONCURRENCY)
-  const first = startCorpusTopics(folder.path, emulator, DIRECT)
-  await held
-  // The state file may lag behind the ledger: the first process saves it when it likes.
-  const contents = () => contentsOf(folder.path, (file) => !file.includes('_state.json'))
-  const before = await contents()
-  const second = await startCorpusTopics(folder.path, emulator).ended
-  expect(second).toMatchObject({ code: 1, signal: null, stdout: '' })
-  expect(second.stderr).toMatch(/^error: [^\n]*corpus-topics\.lock is held by process \d+ on [^\n]*\n$/)
-  expect(second.stderr).toContain(`process ${first.pid} `)
-  expect(await contents()).toEqual(before)
-  emulator.release()
-  const { code, stderr } = await first.ended
-  expect(code, stderr).toBe(0)
-  expect((await outputOf(folder.path)).size).toBe(SENTENCES)
-  expect(sum((await emulator.report()).directly)).toBe(SENTENCES + HARD)
+describe.concurrent('a second process on the same task', { timeout: 60_000 }, () => {
+  const busy = /^error: [^\n]*corpus-topics\.lock is held by process (\d+) on [^\n]*\n$/
+
+  test('says in one line who holds it, ends with 1, and harms nothing', async () => {
+    await using emulator = await startEmulator()
+    await using folder = await temporaryFolder()
+    const held = emulator.hold(CONCURRENCY)
+    const first = startCorpusTopics(folder.path, emulator, DIRECT)
+    await held
+    // The state file may lag behind the ledger: the first process saves it when it likes.
+    const contents = () => contentsOf(folder.path, (file) => !file.includes('_state.json'))
+    const before = await contents()
+    const second = await startCorpusTopics(folder.path, emulator).ended
+    expect(second).toMatchObject({ code: 1, signal: null, stdout: '' })
+    expect(busy.exec(second.stderr)?.[1]).toBe(`${first.pid}`)
+    expect(await contents()).toEqual(before)
+    emulator.release()
+    const { code, stderr } = await first.ended
+    expect(code, stderr).toBe(0)
+    expect((await outputOf(folder.path)).size).toBe(SENTENCES)
+    expect(sum((await emulator.report()).directly)).toBe(SENTENCES + HARD)
+  })
+
+  test('does not touch the data of the emulator that the first one uses', async () => {
+    await using folder = await temporaryFolder()
+    const flags = [
+      '--task-dir',
+      folder.path,
+      '--emulator',
+      '--sentences',
+      '400',
+      '--max-batch-requests',
+      '200',
+    ]
+    const first = startProgram('demos/corpus-topics.ts', flags)
+    await first.says('batch 2 is validating')
+    first.kill('SIGSTOP')
+    const before = await contentsOf(folder.path)
+    const second = await runProgram('demos/corpus-topics.ts', flags)
+    expect(await contentsOf(folder.path)).toEqual(before)
+    first.kill('SIGCONT')
+    expect(second).toMatchObject({ code: 1, signal: null, stdout: '' })
+    expect(busy.exec(second.stderr)?.[1]).toBe(`${first.pid}`)
+    const { code, stderr } = await first.ended
+    expect(code, stderr).toBe(0)
+    expect((await outputOf(folder.path)).size).toBe(400)
+  })
 })

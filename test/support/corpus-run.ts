@@ -8,26 +8,24 @@ import { type EmulatorProcess, HARD_SHARE } from './emulator-process.ts'
 import { jsonLines } from './folder.ts'
 import { type Program, startProgram } from './program.ts'
 
+/** Of a run as `startCorpusTopics` starts it by default. */
 export const SENTENCES = 600
 const PER_BATCH = 200
 export const BATCHES = SENTENCES / PER_BATCH
 
-const isHard = (sentence: string): boolean => chanceOf(sentence) < HARD_SHARE
-/** Sentences that are asked for twice, the second time in a direct call. */
-export const HARD = corpus.some(SENTENCES).filter(isHard).length
+/** How many of the first sentences are asked for twice, the second time in a direct call. */
+export const hardAmong = (sentences: number): number =>
+  corpus.some(sentences).filter((sentence) => chanceOf(sentence) < HARD_SHARE).length
 
 /** Starts `demos/corpus-topics.ts` on a task folder and a server. */
 export const startCorpusTopics = (
   taskDir: string,
   { env }: Pick<EmulatorProcess, 'env'>,
-  more: readonly string[] = [],
+  more: readonly string[] = ['--sentences', `${SENTENCES}`, '--max-batch-requests', `${PER_BATCH}`],
 ): Program =>
   startProgram(
     'demos/corpus-topics.ts',
-    [
-      ...['--task-dir', taskDir, '--sentences', `${SENTENCES}`, '--max-batch-requests', `${PER_BATCH}`],
-      ...['--remote-update-interval', '1', '--create-grace-ms', '200', ...more],
-    ],
+    ['--task-dir', taskDir, '--remote-update-interval', '1', '--create-grace-ms', '200', ...more],
     env,
   )
 

@@ -21,14 +21,16 @@ export interface Program {
 
 /**
  * Runs a TypeScript file of this repository as a process of its own. Of the environment it gets what is given, and
- * what programs need to be found.
+ * what programs need to be found. `node`: what runs it, and its flags.
  */
 export function startProgram(
   file: string,
   args: readonly string[],
   env: Readonly<Record<string, string>> = {},
+  node: readonly string[] = [process.execPath],
 ): Program {
-  const child = spawn(process.execPath, ['--import', 'tsx', file, ...args], {
+  const [command = '', ...flags] = node
+  const child = spawn(command, ['--import', 'tsx', ...flags, file, ...args], {
     cwd: ROOT,
     env: { PATH: process.env.PATH, HOME: process.env.HOME, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -62,4 +64,5 @@ export const runProgram = (
   file: string,
   args: readonly string[],
   env: Readonly<Record<string, string>> = {},
-): Promise<Ended> => startProgram(file, args, env).ended
+  node?: readonly string[],
+): Promise<Ended> => startProgram(file, args, env, node).ended

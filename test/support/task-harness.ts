@@ -26,7 +26,7 @@ export interface Harness {
   readonly seen: Seen[]
   /** Every progress event, in order. */
   readonly events: ProgressEvent[]
-  /** Options of a task named `task` in the harness's folder; small batches are worth a batch. */
+  /** Options of a task named `task` in the harness's folder; small batches are worth a batch, and bad ones stop nothing. */
   options(over?: Partial<TaskManagerOptions>): TaskManagerOptions
   /** How many requests of such a kind were sent: `count('POST', '/v1/batches')`. */
   count(method: string, path: string | RegExp): number
@@ -68,6 +68,7 @@ export function harness(emulatorOptions: EmulatorOptions = {}): Harness {
       clientBaseUrl: BASE_URL,
       env: { OPENAI_API_KEY: 'sk-test' },
       minBatchRequests: 1,
+      maxPassFailures: 1000,
       remoteUpdateInterval: 1,
       clock,
       fetch,

@@ -1,0 +1,215 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { applyStep, ImpossibleStep } from '../../src/batch/apply-step.ts'
+import { RequestIndex } from '../../src/batch/request-index.ts'
+import type { RequestTable } from '../../src/batch/request-table.ts'
+import { type Step, stepSchema } from '../../src/batch/steps.ts'
+import { initialState, type TaskState } from '../../src/batch/task-state.ts'
+import { lives, type Move, stepsOf } from '../support/step-walk.ts'
+import { dumpTask } from '../support/task-dump.ts'
+
+/** Freezes plain objects and arrays all the way down. Maps and sets are compared instead. */
+function frozen<Value>(value: Value): Value {
+  if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value)) return value
+  for (const part of Object.values(value)) frozen(part)
+  return Object.freeze(value)
+}
+
+/** Lives through the moves; `look` sees what is there after each of them. */
+function live(moves: readonly Move[], look: (state: TaskState, table: RequestTable) => void = () => {}) {
+  const requests = new RequestIndex()
+  const steps: Step[] = []
+  let state = initialState
+  for (const move of moves) {
+    for (const step of stepsOf({ state, requests }, move)) {
+      steps.push(step)
+      state = applyStep(state, requests, frozen(step), 1000 * steps.length)
+    }
+    look(state, requests)
+  }
+  return { state, requests, steps }
+}
+
+function pendingByFile(table: RequestTable): Map<number, number> {
+  const byFile = new Map<number, number>()
+  for (let request = 1; request <= table.last; request++) {
+    const { state, file } = table.get(request)
+    if (state === 'pending') byFile.set(file, (byFile.get(file) ?? 0) + 1)
+    else expect(file).toBe(0)
+  }
+  return byFile
+}
+
+const withState = (table: RequestTable, state: string) =>
+  Array.from({ length: table.last }, (_, index) => table.get(index + 1)).filter((one) => one.state === state)
+    .length
+
+describe('after any life', () => {
+  test('the counters are the numbers of requests in each state, and add up', () => {
+    fc.assert(
+      fc.property(lives(60), (moves) => {
+        live(moves, ({ counters }, table) => {
+          const [pending, succeeded, failed] = ['pending', 'succeeded', 'failed'].map((one) =>
+            withState(table, one),
+          )
+          expect(counters).toEqual({
+            requests: table.last - withState(table, 'forgotten'),
+            pending,
+            succeeded,
+            failed,
+          })
+          expect(counters.requests).toBe(counters.pending + counters.succeeded + counters.failed)
+        })
+      }),
+    )
+  })
+
+  test('every pending request is in exactly one file that is there, and that file counts it', () => {
+    fc.assert(
+      fc.property(lives(60), (moves) => {
+        live(moves, ({ files }, table) => {
+          const counted = [...files.values()]
+            .filter((file) => file.live !== 0)
+            .map(({ id, live }) => [id, live])
+          expect(new Map(counted.map(([id, live]) => [id, live]))).toEqual(pendingByFile(table))
+        })
+      }),
+    )
+  })
+
+  test('a file has no more living or passed requests than lines, and no two files of a model are open', () => {
+    fc.assert(
+      fc.property(lives(60), (moves) => {
+        live(moves, ({ files, lastFile }) => {
+          for (const { id, live, passed, requests, bytes } of files.values()) {
+            expect(live).toBeGreaterThanOrEqual(0)
+            expect(live + passed).toBeLessThanOrEqual(requests)
+            expect(bytes).toBe(requests * 100)
+            expect(id).toBeLessThanOrEqual(lastFile)
+          }
+          const open = [...files.values()].filter(({ phase }) => phase === 'open').map(({ model }) => model)
+          expect(new Set(open).size).toBe(open.length)
+        })
+      }),
+    )
+  })
+
+  test('nothing that was spent is ever taken back but what was never worked on', () => {
+    fc.assert(
+      fc.property(lives(60), (moves) => {
+        let before = initialState.spending
+        live(moves, ({ spending }) => {
+          const { sentRequests, ...rest } = spending
+          expect(sentRequests).toBeGreaterThanOrEqual(0)
+          for (const [name, amount] of Object.entries(rest))
+            expect(amount).toBeGreaterThanOrEqual(before[name as keyof typeof rest])
+          before = spending
+        })
+      }),
+    )
+  })
+
+  test('tags that were given up, and strays that were seen, are never forgotten', () => {
+    fc.assert(
+      fc.property(lives(60), (moves) => {
+        let tags = new Map<string, number>()
+        let strays = new Set<string>()
+        live(moves, ({ retiredTags, strays: seen, tally }) => {
+          expect([...retiredTags]).toEqual(expect.arrayContaining([...tags]))
+          expect(strays.isSubsetOf(seen)).toBe(true)
+          expect(tally.strays).toBe(seen.size)
+          tags = new Map(retiredTags)
+          strays = new Set(seen)
+        })
+      }),
+    )
+  })
+})
+
+test('the steps, written as JSON, read back and replayed, give the same state and requests', () => {
+  fc.assert(
+    fc.property(lives(80), (moves) => {
+      const { state, requests, steps } = live(moves)
+      const again = new RequestIndex()
+      let replayed = initialState
+      for (const [index, step] of steps.entries()) {
+        const read = stepSchema.parse(JSON.parse(JSON.stringify(step)))
+        expect(read).toEqual(step)
+        replayed = applyStep(replayed, again, read, 1000 * (index + 1))
+      }
+      expect(dumpTask({ state: replayed, requests: again })).toEqual(dumpTask({ state, requests }))
+    }),
+  )
+})
+
+test('no step changes a state that was there before', () => {
+  fc.assert(
+    fc.property(lives(50), (moves) => {
+      const states: { readonly state: TaskState; readonly copy: TaskState }[] = []
+      live(moves, (state) => states.push({ state: frozen(state), copy: structuredClone(state) }))
+      for (const { state, copy } of states) expect(state).toEqual(copy)
+      expect(initialState.files.size + initialState.litter.size + initialState.strays.size).toBe(0)
+    }),
+  )
+})
+
+test('lives reach every kind of step and every phase of a file', () => {
+  const kinds = new Set<string>()
+  const phases = new Set<string>()
+  for (const moves of fc.sample(lives(80), { numRuns: 150, seed: 7 })) {
+    const { steps } = live(moves, ({ files }) => {
+      for (const { phase } of files.values()) phases.add(phase)
+    })
+    for (const { kind } of steps) kinds.add(kind)
+  }
+  const all = stepSchema.options.map((one) => one.shape.kind.value)
+  expect([...kinds].sort()).toEqual([...all].sort())
+  expect(phases.size).toBe(10)
+})
+
+describe('a step that cannot follow', () => {
+  const open: Step = { kind: 'open', file: 1, endpoint: '/v1/responses', model: 'm' }
+  const sealed: Step = { kind: 'seal', file: 1, as: 'batch' }
+  const add: Step = { kind: 'add', file: 1, first: 1, keys: ['a'], hashes: ['00'.repeat(8)], bytes: 10 }
+  const usage = { input: 0, cachedInput: 0, cacheWrite: 0, output: 0, reasoning: 0 }
+
+  test.each<[string, readonly Step[], Step]>([
+    ['opening a file out of order', [], { ...open, file: 2 }],
+    ['adding to a file that is not there', [], add],
+    ['adding to a sealed file', [open, sealed], add],
+    ['adding a key without its hash', [open], { ...add, hashes: [] }],
+    ['sealing a file that is not there', [], sealed],
+    [
+      'the status of a batch that is not remote',
+      [open, sealed],
+      { kind: 'remote', file: 1, status: 'failed' },
+    ],
+    ['the end of a batch that is not remote', [open, sealed], { kind: 'ended', file: 1, status: 'failed' }],
+    [
+      'giving up an attempt that was not begun',
+      [open, sealed],
+      { kind: 'abandoned', file: 1, why: '', litter: [] },
+    ],
+    [
+      'a change of code before there is a task',
+      [],
+      { kind: 'drift', className: 'C', endpoint: '', schema: '' },
+    ],
+  ])('is refused: %s', (_, before, step) => {
+    const table = new RequestIndex()
+    const state = before.reduce((so, one) => applyStep(so, table, one), initialState)
+    expect(() => applyStep(state, table, step)).toThrow(ImpossibleStep)
+  })
+
+  test.each<[string, Step]>([
+    ['a verdict', { kind: 'rejected', request: 2, reason: 'x' }],
+    ['an accepted answer', { kind: 'accepted', requests: [1, 2], lines: 2, part: 1 }],
+    ['a direct call', { kind: 'sent', file: 1, requests: [2] }],
+    ['an answer', { kind: 'received', file: 1, requests: [2], usage }],
+    ['a request out of order', { ...add, first: 5 }],
+  ])('is refused when it names a request that is not there: %s', (_, step) => {
+    const table = new RequestIndex()
+    const state = [open, add].reduce((so, one) => applyStep(so, table, one), initialState)
+    expect(() => applyStep(state, table, step)).toThrow(RangeError)
+  })
+})

@@ -1,0 +1,69 @@
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { z } from 'zod'
+import { printableCharacters } from '../../demos/support/characters.ts'
+import { UTTERANCES } from '../../demos/support/utterances.ts'
+import { readOutput } from '../../src/task/output-reader.ts'
+import { contentsOf, temporaryFolder } from '../support/folder.ts'
+import { runProgram } from '../support/program.ts'
+
+async function outputOf(file: string): Promise<unknown[]> {
+  const entries: unknown[] = []
+  for await (const entry of readOutput(file)) entries.push(entry)
+  return entries
+}
+
+/** Runs a demo as the readme says, then once more; checks that the second run only says that all is done. */
+async function runTwice(name: string, taskDir: string, flags: readonly string[]): Promise<void> {
+  const args = ['--emulator', '--task-dir', taskDir, ...flags]
+  const { code, stdout, stderr } = await runProgram(`demos/${name}.ts`, args)
+  expect(code, stderr).toBe(0)
+  expect(stdout).toContain(`${name}: complete\n`)
+  expect(stdout).toContain('0 failed, 0 pending')
+
+  const isKept = (file: string) => !file.includes('_state.json')
+  const before = await contentsOf(taskDir, isKept)
+  const again = await runProgram(`demos/${name}.ts`, args)
+  expect(again.code, again.stderr).toBe(0)
+  expect(again.stdout).toContain(`${name}: complete; there was nothing left to do\n`)
+  expect(again.stderr).not.toMatch(/batch \d|direct calls|added/)
+  expect(await contentsOf(taskDir, isKept)).toEqual(before)
+}
+
+const CharInfo = z.object({ sample_sentence: z.string(), description: z.string(), type: z.string() })
+const Characters = z.object({ chars: z.record(z.string(), CharInfo) })
+
+describe.concurrent('a demo on the emulator, and once more', { timeout: 60_000 }, () => {
+  test('char-codes describes each printable character once, with a sentence that has it twice', async () => {
+    await using folder = await temporaryFolder()
+    await runTwice('char-codes', folder.path, [])
+    const [object, ...more] = await outputOf(join(folder.path, 'char-codes_output.json'))
+    expect(more).toEqual([])
+    const { chars } = Characters.parse(object)
+    expect(Object.keys(chars).sort()).toEqual([...printableCharacters()].sort())
+    const wrong = Object.entries(chars).filter(
+      ([character, { sample_sentence }]) => sample_sentence.split(character).length < 3,
+    )
+    expect(wrong).toEqual([])
+  })
+
+  test('corpus-topics labels each sentence once', async () => {
+    await using folder = await temporaryFolder()
+    await runTwice('corpus-topics', folder.path, ['--sentences', '1500'])
+    const entries = await outputOf(join(folder.path, 'corpus-topics_output.jsonl'))
+    const keys = z
+      .array(z.object({ key: z.string(), topic: z.string(), sentiment: z.string() }))
+      .parse(entries)
+      .map(({ key }) => key)
+    expect(keys).toHaveLength(1500)
+    expect(new Set(keys)).toEqual(new Set(Array.from({ length: 1500 }, (_, index) => `sentence-${index}`)))
+  })
+
+  test('utterance-emotion comes to one conclusion about each utterance', async () => {
+    await using folder = await temporaryFolder()
+    await runTwice('utterance-emotion', folder.path, ['--opinions-max', '7', '--confidence', '0.8'])
+    const entries = await outputOf(join(folder.path, 'utterance-emotion_output.jsonl'))
+    const concluded = z.array(z.object({ utterance: z.string() })).parse(entries)
+    expect(concluded.map(({ utterance }) => utterance).sort()).toEqual([...UTTERANCES].sort())
+  })
+})
