@@ -33,7 +33,8 @@ export function planFailedBatch({ faults, requests, mayFinalise }: FailedBatchFa
   for (const fault of faults) if (fault.line !== undefined) lines.set(fault.line, fault)
   // A fault of every line is a fault of the batch, such as a model that cannot be batched.
   // A fault of a line that is not there may not heal: all lines would be queued again, for ever.
-  const isOwn = ({ line }: BatchFault) => line !== undefined && Number.isInteger(line) && line >= 1 && line <= requests
+  const isOwn = ({ line }: BatchFault) =>
+    line !== undefined && Number.isInteger(line) && line >= 1 && line <= requests
   const nameSome = lines.size > 0 && lines.size < requests && faults.every(isOwn)
   if (nameSome) return { kind: 'heal', lines }
   return { kind: mayFinalise ? 'fail' : 'block' }

@@ -295,7 +295,7 @@ export class Engine {
     const { store, settings, emit } = this.#context
     const passFailures = await store.commit((draft) => {
       const file = draft.state.files.get(id)
-      if (!file || (file.live > 0 && this.#options.mode !== 'discard')) return 0
+      if (!file || (file.live > 0 && this.#options.mode !== 'discard')) return undefined
       const before = draft.state.passFailures
       const counts = file.phase === 'received' && file.status !== 'failed' && this.#options.mode === 'work'
       const after = counts ? passFailuresAfter(before, file.passed, file.requests, settings.breaker) : before
@@ -304,9 +304,11 @@ export class Engine {
       if (after !== before) draft.apply({ kind: 'breaker', passFailures: tripped ? 0 : after })
       draft.apply({ kind: 'dropped', file: id })
       for (const suffix of filesOf(id)) if (draft.length(suffix) > 0) draft.forget(suffix)
-      return after
+      // With nothing left to send there is nothing to stop.
+      const isLast = draft.state.counters.pending === 0 && !this.#options.isProducing()
+      return tripped && !isLast ? after : undefined
     })
-    if (!isTripped(passFailures, settings.breaker)) return
+    if (passFailures === undefined) return
     this.#tripped = true
     const message = `${passFailures} batches in a row came back with less than ${settings.breaker.minPassRatio} of usable answers (--min-pass-ratio)`
     emit({ kind: 'warning', code: 'pass_ratio', message })

@@ -16,6 +16,11 @@ import { type ResultIndex, requestOf, scanResults } from './result-index.ts'
 
 type ReadableFile = FileIn<'received' | 'direct'>
 
+interface LineAgain {
+  readonly request: number
+  readonly text: string
+}
+
 /** Reads what was received for a file, in the order its requests were queued, skipping what is judged already. */
 export class ResultReader {
   readonly #context: Context
@@ -36,15 +41,17 @@ export class ResultReader {
     try {
       let lineNumber = 0
       for await (const lines of readLineChunks(store.fs, store.path(queueFileName(file.id)))) {
+        const again: LineAgain[] = []
         for (const line of lines) {
           lineNumber++
           const request = requestOf(lineId(line.text) ?? '', store.head.requests, file.id)
           if (request === undefined) continue
           if (stop.aborted) return
           const outcome = await this.#outcome(file, { request, lineNumber }, index, replies)
-          if (outcome === 'again') await this.#queueAgain(file, request, line.text)
+          if (outcome === 'again') again.push({ request, text: line.text })
           else if (outcome) yield await this.describe(file, request, line.text, outcome)
         }
+        await this.#queueAgain(file, again)
       }
     } finally {
       await replies?.close()
@@ -101,10 +108,15 @@ export class ResultReader {
     return classifyLine(result, file.endpoint)
   }
 
-  async #queueAgain(file: ReadableFile, request: number, lineText: string): Promise<void> {
+  /** Lines that were never at fault go again, as one commit. */
+  async #queueAgain({ endpoint, model }: ReadableFile, lines: readonly LineAgain[]): Promise<void> {
     const { store, settings } = this.#context
-    const line = { endpoint: file.endpoint, model: file.model, bodyText: lineBody(lineText) }
-    await store.commit((draft) => enqueueAgain(draft, request, line, { why: 'healed' }, settings.seal))
+    await store.commit((draft) => {
+      for (const { request, text } of lines) {
+        const line = { endpoint, model, bodyText: lineBody(text) }
+        enqueueAgain(draft, request, line, { why: 'healed' }, settings.seal)
+      }
+    })
   }
 }
 

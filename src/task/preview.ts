@@ -20,7 +20,7 @@ export interface PreviewOptions {
   readonly fs: FileSystem
   readonly prepare: PrepareOptions
   readonly generate: () => Iterable<TaskRequest<Endpoint>> | AsyncIterable<TaskRequest<Endpoint>>
-  readonly createParams: () => unknown
+  readonly createParams: () => unknown | Promise<unknown>
   readonly setParams: (params: unknown) => void
   /** Takes the task as it is on disk, for hooks that look at it. */
   readonly setView: (view: View) => void
@@ -44,7 +44,7 @@ export async function previewTask(options: PreviewOptions): Promise<RunSummary> 
   const { settings, fs, emit, setParams } = options
   const { taskDir, name } = settings.options
   const view = await readTask(fs, taskDir, name)
-  setParams(currentParams(view.state) ?? options.createParams())
+  setParams(currentParams(view.state) ?? (await options.createParams()))
   emit({ kind: 'run-started', task: name, counts: requestCounts(view.state) })
   options.setView(view)
   const { groups, added } = await collect(options, (key) => staysCommitted(view, key, settings.options))

@@ -93,7 +93,7 @@ export abstract class TaskManager<Answer = unknown> {
   }
 
   /** The task's parameters, made once when it is created (`--reinit-params` makes them anew). Any JSON value. Default: `{}`. */
-  createParams(): unknown {
+  createParams(): unknown | Promise<unknown> {
     return {}
   }
 

@@ -108,7 +108,7 @@ export class TaskRun<Answer> {
       fs: dependencies.fs ?? nodeFileSystem,
       prepare: this.#requesterOptions().prepare,
       generate: () => this.#requests(),
-      createParams: () => hooks.createParams(),
+      createParams: () => callHook('createParams', () => hooks.createParams()),
       setParams,
       setView: (view) => {
         this.#view = view
@@ -131,7 +131,7 @@ export class TaskRun<Answer> {
       await projectOutput(requester, this.#output, this.#options.dependencies.fs ?? nodeFileSystem)
       const summary = this.#summary(requester)
       this.#emit({ kind: 'run-finished', outcome: summary.outcome, counts: requestCounts(requester.state) })
-      await hooks.onFinish(summary)
+      await callHook('onFinish', () => hooks.onFinish(summary))
       await requester.close()
       return summary
     } catch (error) {
@@ -160,7 +160,7 @@ export class TaskRun<Answer> {
       code: { className, endpoint, schema: schemaHash(own && this.#schemas.strict(own)) },
       prepare: { endpoint, prepareBody: (body, request) => this.#schemas.apply(endpoint, body, request) },
       output: this.#output,
-      createParams: () => hooks.createParams(),
+      createParams: () => callHook('createParams', () => hooks.createParams()),
       emit: (event) => this.#emit(event),
       stop,
       cut,
@@ -186,7 +186,7 @@ export class TaskRun<Answer> {
     await this.#processResults(requester)
     if (this.#isStopping) return
     const { scope, pending, failed, thrownAway } = await requester.finishWipe(() =>
-      this.#options.hooks.createParams(),
+      callHook('createParams', () => this.#options.hooks.createParams()),
     )
     this.#options.setParams(requester.params)
     const what =
@@ -198,7 +198,7 @@ export class TaskRun<Answer> {
 
   async #work(requester: GPTRequester): Promise<void> {
     const { hooks, settings } = this.#options
-    await hooks.onStart()
+    await callHook('onStart', () => hooks.onStart())
     do {
       const pass = settings.options.onlyProcess ? undefined : this.#beginPass(requester)
       await this.#processResults(requester, pass)
@@ -342,6 +342,16 @@ function checkedVerdict(verdict: unknown, hook: string): Verdict {
     'no_verdict',
     `${hook} must return accept(...), retry(...) or reject(...), and returned ${JSON.stringify(verdict) ?? String(verdict)}`,
   )
+}
+
+/** Calls a hook and says which it was when it throws. */
+async function callHook<Result>(name: string, call: () => Result | Promise<Result>): Promise<Result> {
+  try {
+    return await call()
+  } catch (error) {
+    if (NightshiftError.is(error)) throw error
+    throw new TaskError('hook_failed', `${name} failed: ${errorText(error)}`, { cause: error })
+  }
 }
 
 function generatorFailed(cause: unknown): TaskError {

@@ -14,7 +14,7 @@ import { type EmulatorProcess, startEmulator } from '../support/emulator-process
 import { temporaryFolder } from '../support/folder.ts'
 import type { Program } from '../support/program.ts'
 
-/** What the process that a signal ended is told apart by. */
+/** How a process ends that got a signal in the middle of its work. */
 const EXITS = {
   SIGINT: { code: 130, signal: null },
   SIGTERM: { code: 143, signal: null },
@@ -107,12 +107,11 @@ describe.concurrent('a task that is killed and run again', { timeout: 60_000 }, 
     await expectCleanEnd(folder.path, emulator)
   })
 
-  test.each<[number, readonly Signal[]]>([
-    [20260101, ['SIGTERM', 'SIGKILL', 'SIGINT']],
-    [424242, ['SIGINT', 'SIGKILL', 'SIGKILL']],
-  ])(
-    'ends with each request sent once (seed %i: after a number of HTTP requests, %j)',
-    async (seed, signals) => {
+  const signals: readonly Signal[] = ['SIGTERM', 'SIGKILL', 'SIGINT']
+
+  test.each([20260101])(
+    'after numbers of HTTP requests ends with each request sent once (seed %i)',
+    async (seed) => {
       await using emulator = await startEmulator()
       await using folder = await temporaryFolder()
       const next = numbersFrom(seed, 1, 9)
@@ -124,13 +123,13 @@ describe.concurrent('a task that is killed and run again', { timeout: 60_000 }, 
     },
   )
 
-  test.each<[number, readonly Signal[]]>([[777, ['SIGKILL', 'SIGINT', 'SIGTERM']]])(
-    'ends with each request sent once (seed %i: after a number of ledger lines, %j)',
-    async (seed, signals) => {
+  test.each([777])(
+    'after numbers of ledger lines ends with each request sent once (seed %i)',
+    async (seed) => {
       await using emulator = await startEmulator()
       await using folder = await temporaryFolder()
       const next = numbersFrom(seed, 1, 12)
-      for (const signal of signals) {
+      for (const signal of signals.toReversed()) {
         const grown = untilLedgerGrew(folder.path, next())
         await interrupted(folder.path, emulator, signal, ({ kill }) => void grown.then(() => kill(signal)))
       }

@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 
@@ -19,6 +19,12 @@ export interface Program {
   kill(signal: NodeJS.Signals): void
 }
 
+/** Nothing outlives a test run, also when a test fails half way. */
+const running = new Set<ChildProcess>()
+process.once('exit', () => {
+  for (const child of running) child.kill('SIGKILL')
+})
+
 /**
  * Runs a TypeScript file of this repository as a process of its own. Of the environment it gets what is given, and
  * what programs need to be found. `node`: what runs it, and its flags.
@@ -35,6 +41,8 @@ export function startProgram(
     env: { PATH: process.env.PATH, HOME: process.env.HOME, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
+  running.add(child)
+  child.once('close', () => running.delete(child))
   let [stdout, stderr] = ['', '']
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
     stdout += text
