@@ -87,7 +87,7 @@ export async function openTask(
 }
 
 /** The server, or undefined when there is no key and none is needed. */
-function connect({ settings, api, fetch }: RequesterOptions): RemoteApi | undefined {
+function connect({ settings, api, fetch, clock }: RequesterOptions): RemoteApi | undefined {
   if (api) return api
   const { apiKey, baseUrl, organization, project } = settings.environment
   const { options } = settings
@@ -99,6 +99,7 @@ function connect({ settings, api, fetch }: RequesterOptions): RemoteApi | undefi
       project,
       fetch,
       timeoutMs: options.requestTimeoutMs,
+      clock,
     })
   }
   if (!options.run && !requestedWipe(options)) return undefined

@@ -109,8 +109,8 @@ export interface WindowReaderOptions {
 const FAR_READ_BYTES = 16 * 1024
 
 /**
- * Reads pieces of one file by position. Keeps the last window of bytes, so that reads in about file order cost
- * no system call. Sees only what was in the file when its window was read: meant for data that never changes.
+ * Reads pieces of one file by position. Keeps the last window of bytes, so that reads in about file order,
+ * forwards or backwards, cost no system call. Sees only what was in the file when its window was read: meant for data that never changes.
  */
 export class WindowReader {
   readonly #file: OpenFile
@@ -141,18 +141,24 @@ export class WindowReader {
   async read(offset: number, length: number): Promise<string> {
     const cached = this.readNow(offset, length)
     if (cached !== undefined) return cached
-    const buffer = Buffer.allocUnsafe(Math.max(length, this.#reach(offset)))
-    const got = await this.#file.read(buffer, offset)
-    if (got < length) throw this.#beyondEnd(offset, length, got)
+    const { start, bytes } = this.#nextWindow(offset, length)
+    const buffer = Buffer.allocUnsafe(bytes)
+    const got = await this.#file.read(buffer, start)
+    const from = offset - start
+    if (got < from + length) throw this.#beyondEnd(offset, length, Math.max(0, got - from))
     this.#window = buffer.subarray(0, got)
-    this.#windowStart = offset
-    return buffer.toString('utf8', 0, length)
+    this.#windowStart = start
+    return buffer.toString('utf8', from, from + length)
   }
 
-  #reach(offset: number): number {
+  /** Reads go on forwards, or jump about in a small stretch of the file, or anywhere. */
+  #nextWindow(offset: number, length: number): { readonly start: number; readonly bytes: number } {
     const ahead = offset - this.#windowStart
-    const near = ahead >= 0 && ahead <= this.#window.length + this.#windowBytes
-    return near ? this.#windowBytes : Math.min(FAR_READ_BYTES, this.#windowBytes)
+    const isNear = Math.abs(ahead) <= this.#window.length + this.#windowBytes
+    if (!isNear)
+      return { start: offset, bytes: Math.max(length, Math.min(FAR_READ_BYTES, this.#windowBytes)) }
+    const start = ahead >= 0 ? offset : Math.max(0, offset - Math.floor(this.#windowBytes / 2))
+    return { start, bytes: Math.max(this.#windowBytes, offset - start + length) }
   }
 
   #beyondEnd(offset: number, length: number, got: number): StateError {
