@@ -23,7 +23,7 @@ export class Draft implements View {
   readonly #truncations = new Map<string, number>()
   readonly #named = new Set<string>()
   readonly #forgotten = new Set<string>()
-  readonly #lengthBelow: (file: string) => number
+  #lengthBelow: (file: string) => number
 
   constructor(below: View, lengthBelow: (file: string) => number) {
     this.#state = below.state
@@ -79,6 +79,12 @@ export class Draft implements View {
   /** Length of a side file as it will be after this group, in bytes. */
   length(file: string): number {
     return this.#lengths.get(file) ?? this.#lengthBelow(file)
+  }
+
+  /** What the draft was built on has become durable: from here on that is asked, and the drafts before are let go. */
+  rebase(requests: RequestTable, lengthBelow: (file: string) => number): void {
+    this.#requests.rebase(requests)
+    this.#lengthBelow = lengthBelow
   }
 
   /** The group in the form the commit log takes. */

@@ -183,7 +183,7 @@ export class TaskStore {
     draft.requests.mergeInto(this.#index, offset)
     this.#state = draft.state
     this.#writing = undefined
-    this.#open.requests.rebase(this.#index)
+    this.#open.rebase(this.#index, (file) => this.#log.length(file))
   }
 
   #drop(waiters: readonly Waiter[], error: unknown): void {
