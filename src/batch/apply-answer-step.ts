@@ -1,6 +1,6 @@
 import { isUnpushed, type QueueFile } from './queue-file.ts'
 import type { RequestTable } from './request-table.ts'
-import { leave, plus } from './step-helpers.ts'
+import { ImpossibleStep, leave, plus } from './step-helpers.ts'
 import type { StepOf } from './steps.ts'
 import { initialState, type TaskState } from './task-state.ts'
 
@@ -45,7 +45,11 @@ export function judge(
   as: 'succeeded' | 'failed',
 ): TaskState {
   const files = leave(state, table, requests, as === 'succeeded' ? 1 : 0)
-  for (const request of requests) table.set(request, { ...table.get(request), state: as, file: 0 })
+  for (const request of requests) {
+    const record = table.get(request)
+    if (record.state !== 'pending') throw new ImpossibleStep(`request ${request} is ${record.state} already`)
+    table.set(request, { ...record, state: as, file: 0 })
+  }
   return {
     ...state,
     files,

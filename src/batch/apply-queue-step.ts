@@ -44,6 +44,7 @@ export function requeue(state: TaskState, table: RequestTable, step: StepOf<'req
   let neverSent = 0
   for (const request of step.requests) {
     const record = table.get(request)
+    if (record.state !== 'pending') impossible(step, `request ${request} is ${record.state}`)
     if (step.why === 'unsent' && record.call === 'sent') neverSent++
     table.set(request, {
       ...record,

@@ -11,6 +11,8 @@ export interface SubmitFacts {
   readonly uploadAbsent: boolean
   /** All remote batches were searched since the phase began (for `fenced`: since the grace ended), and there was no match. */
   readonly batchAbsent: boolean
+  /** For `fenced`: this process has waited for the grace to end, whatever the clock says. */
+  readonly graceWaited: boolean
   readonly nowMs: number
   readonly graceMs: number
 }
@@ -62,8 +64,8 @@ const afterDoubt = (facts: SubmitFacts): SubmitAction =>
   does(facts.batchAbsent ? 'delete-input' : 'find-batch')
 
 function afterFence(fencedAt: number, facts: SubmitFacts): SubmitAction {
-  // A clock that was set back must not make the grace longer than it is.
+  // With a clock that was set back the grace is waited for once more, in whole, and then believed.
   const untilMs = Math.min(fencedAt, facts.nowMs) + facts.graceMs
-  if (fencedAt + facts.graceMs > facts.nowMs) return { do: 'wait', untilMs }
+  if (!facts.graceWaited && fencedAt + facts.graceMs > facts.nowMs) return { do: 'wait', untilMs }
   return does(facts.batchAbsent ? 'abandon' : 'find-batch')
 }

@@ -45,27 +45,31 @@ export function prepareRequest(request: NewRequest, options: PrepareOptions): Pr
     sample,
     meta,
     hash: bodyHash(yielded),
-    ...prepareBody(request.body, { key, sample, meta }, options),
+    ...prepareBody(request.body, { key, sample, meta }, options, yielded),
   }
 }
 
-/** The body in the form it is sent in: as given, but without `stream`, and with what `prepareBody` adds. */
+/** The body in the form it is sent in: as given, but without `stream`, and with what `prepareBody` adds. `yielded` is its text as given. */
 export function prepareBody(
   body: object,
   request: { readonly key: string; readonly sample: string; readonly meta: unknown },
   { endpoint, prepareBody }: PrepareOptions,
+  yielded?: string,
 ): Pick<PreparedRequest, 'endpoint' | 'model' | 'bodyText'> {
   const { key } = request
   const model = 'model' in body ? body.model : undefined
   if (typeof model !== 'string' || model === '') {
     throw badRequest('no_model', key, 'body.model must name a model, such as "gpt-5-mini"')
   }
-  const {
-    stream: _,
-    stream_options: __,
-    ...rest
-  } = { ...prepareBody(body, request) } as Record<string, unknown>
-  return { endpoint, model, bodyText: JSON.stringify(rest) }
+  const prepared = prepareBody(body, request)
+  return { endpoint, model, bodyText: wireText(prepared, prepared === body ? yielded : undefined) }
+}
+
+/** The text of a body without what only a live call can have. `known` is its text, when there is one already. */
+function wireText(body: object, known: string | undefined): string {
+  if (known !== undefined && !('stream' in body) && !('stream_options' in body)) return known
+  const { stream: _, stream_options: __, ...rest }: Readonly<Record<string, unknown>> = { ...body }
+  return JSON.stringify(rest)
 }
 
 function mustBeJson(value: unknown, key: string, name: string): void {

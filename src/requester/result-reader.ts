@@ -1,3 +1,4 @@
+import { parseCustomId } from '../batch/custom-id.ts'
 import { type FailedBatchPlan, planFailedBatch } from '../batch/failed-batch.ts'
 import { classifyLine, type LineOutcome, missingLine, parseResultLine } from '../batch/line-outcome.ts'
 import type { FileIn } from '../batch/queue-file.ts'
@@ -5,7 +6,7 @@ import type { Failure } from '../batch/reply.ts'
 import type { BatchFault } from '../batch/steps.ts'
 import { lineBody, lineId } from '../batch/wire-line.ts'
 import { StateError } from '../errors.ts'
-import { readLineChunks, WindowReader } from '../state/json-lines.ts'
+import { type Line, type Piece, readLineChunks, WindowReader } from '../state/json-lines.ts'
 import type { PriceTable } from '../tokens/prices.ts'
 import { readUsage } from '../tokens/usage.ts'
 import type { Context } from './context.ts'
@@ -42,12 +43,13 @@ export class ResultReader {
       let lineNumber = 0
       for await (const lines of readLineChunks(store.fs, store.path(queueFileName(file.id)))) {
         const again: LineAgain[] = []
-        for (const line of lines) {
+        for (const [position, line] of lines.entries()) {
           lineNumber++
           const request = requestOf(lineId(line.text) ?? '', store.head.requests, file.id)
           if (request === undefined) continue
           if (stop.aborted) return
-          const outcome = await this.#outcome(file, { request, lineNumber }, index, replies)
+          const next = placesAfter(lines, position, index)
+          const outcome = await this.#outcome(file, { request, lineNumber, next }, index, replies)
           if (outcome === 'again') again.push({ request, text: line.text })
           else if (outcome) yield await this.describe(file, request, line.text, outcome)
         }
@@ -92,13 +94,14 @@ export class ResultReader {
 
   async #outcome(
     file: ReadableFile,
-    line: { readonly request: number; readonly lineNumber: number },
+    line: { readonly request: number; readonly lineNumber: number; readonly next: Iterable<Piece> },
     index: ResultIndex,
     replies: WindowReader | undefined,
   ): Promise<LineOutcome | 'again' | undefined> {
     const place = index.get(line.request)
     if (!place || !replies) return file.phase === 'direct' ? undefined : unanswered(file, line.lineNumber)
-    const text = replies.readNow(place.offset, place.bytes) ?? (await replies.read(place.offset, place.bytes))
+    const { offset, bytes } = place
+    const text = replies.readNow(offset, bytes) ?? (await replies.read(offset, bytes, line.next))
     const result = parseResultLine(text)
     if (!result)
       throw new StateError(
@@ -117,6 +120,14 @@ export class ResultReader {
         enqueueAgain(draft, request, line, { why: 'healed' }, settings.seal)
       }
     })
+  }
+}
+
+/** Where the answers to the lines that follow are: a server answers in an order of its own. */
+function* placesAfter(lines: readonly Line[], position: number, index: ResultIndex): Generator<Piece> {
+  for (let after = position + 1; after < lines.length; after++) {
+    const place = index.get(parseCustomId(lineId(lines[after]?.text ?? '') ?? '')?.request ?? 0)
+    if (place) yield place
   }
 }
 

@@ -21,7 +21,10 @@ interface Knowledge {
   readonly resumed: boolean
   readonly uploadAbsent: boolean
   readonly batchAbsent: boolean
+  readonly graceWaited: boolean
 }
+
+const NOTHING_KNOWN = { resumed: false, uploadAbsent: false, batchAbsent: false, graceWaited: false } as const
 
 export interface SubmitterOptions {
   /** Queue files as they were when the task was opened: of them it is unknown what came after their last commit. */
@@ -43,8 +46,7 @@ export class Submitter {
     this.#context = context
     this.#closing = closing
     this.#sentBefore = sentBefore
-    for (const file of found)
-      this.#learn(file.id, { phase: file.phase, resumed: true, uploadAbsent: false, batchAbsent: false })
+    for (const file of found) this.#learn(file.id, { ...NOTHING_KNOWN, phase: file.phase, resumed: true })
   }
 
   /** Files the server will not have as they are, and what it said. They stay sealed. */
@@ -109,16 +111,18 @@ export class Submitter {
       case 'delete-input':
         return this.#deleteInput(file)
       case 'wait':
-        return pause(
-          this.#context,
-          `making sure that no batch of file ${file.id} turns up`,
-          action.untilMs - this.#context.clock.now(),
-        )
+        return this.#waitForGrace(file, action.untilMs)
       case 'abandon':
         return this.#abandon(file, 'no batch came of it', [])
       default:
         return assertNever(action)
     }
+  }
+
+  async #waitForGrace(file: QueueFile, untilMs: number): Promise<void> {
+    const why = `making sure that no batch of file ${file.id} turns up`
+    await pause(this.#context, why, untilMs - this.#context.clock.now())
+    this.#learn(file.id, { ...this.#known(file), graceWaited: true })
   }
 
   async #intend(file: QueueFile): Promise<void> {
@@ -158,7 +162,7 @@ export class Submitter {
 
   async #uploaded(id: number, inputFileId: string): Promise<void> {
     await this.#context.store.commit((draft) => draft.apply({ kind: 'uploaded', file: id, inputFileId }))
-    this.#learn(id, { phase: 'uploaded', resumed: false, uploadAbsent: false, batchAbsent: false })
+    this.#learn(id, { ...NOTHING_KNOWN, phase: 'uploaded' })
   }
 
   async #create(file: QueueFile): Promise<void> {
@@ -222,7 +226,7 @@ export class Submitter {
 
   async #doubt(file: QueueFile, why: string): Promise<void> {
     await this.#context.store.commit((draft) => draft.apply({ kind: 'doubt', file: file.id, why }))
-    this.#learn(file.id, { phase: 'doubtful', resumed: false, uploadAbsent: false, batchAbsent: false })
+    this.#learn(file.id, { ...NOTHING_KNOWN, phase: 'doubtful' })
     const message = `whether batch ${file.id} was created is unknown (${why}); looking for it before anything is sent again`
     this.#context.emit({ kind: 'warning', code: 'create_in_doubt', message })
   }
@@ -242,14 +246,14 @@ export class Submitter {
       api.deleteFile(file.inputFileId, stop),
     )
     await store.commit((draft) => draft.apply({ kind: 'fenced', file: file.id, at: clock.now() }))
-    this.#learn(file.id, { phase: 'fenced', resumed: false, uploadAbsent: false, batchAbsent: false })
+    this.#learn(file.id, { ...NOTHING_KNOWN, phase: 'fenced' })
   }
 
   async #abandon(file: QueueFile, why: string, litter: string[]): Promise<void> {
     await this.#context.store.commit((draft) =>
       draft.apply({ kind: 'abandoned', file: file.id, why, litter }),
     )
-    this.#learn(file.id, { phase: 'sealed', resumed: false, uploadAbsent: false, batchAbsent: false })
+    this.#learn(file.id, { ...NOTHING_KNOWN, phase: 'sealed' })
   }
 
   async #orRefuse<Result>(file: QueueFile, call: () => Promise<Result>): Promise<Result | undefined> {
@@ -276,9 +280,7 @@ export class Submitter {
 
   #known(file: QueueFile): Knowledge {
     const known = this.#knowledge.get(file.id)
-    return known?.phase === file.phase
-      ? known
-      : { phase: file.phase, resumed: false, uploadAbsent: false, batchAbsent: false }
+    return known?.phase === file.phase ? known : { ...NOTHING_KNOWN, phase: file.phase }
   }
 
   #learn(id: number, knowledge: Knowledge): void {

@@ -100,6 +100,12 @@ export async function* readLines(fs: FileSystem, path: string, range: ReadRange 
   for await (const lines of readLineChunks(fs, path, range)) yield* lines
 }
 
+/** A piece of a file, such as a line. */
+export interface Piece {
+  readonly offset: number
+  readonly bytes: number
+}
+
 export interface WindowReaderOptions {
   /** Read at once when reads follow each other. Default: 1 MiB. */
   readonly windowBytes?: number | undefined
@@ -107,17 +113,25 @@ export interface WindowReaderOptions {
 
 /** A far read fetches this much at least: neighbours are likely next, a whole window is not. */
 const FAR_READ_BYTES = 16 * 1024
+/** Pieces that are no further apart are read as one: a system call costs more than these bytes. */
+const GAP_BYTES = 4 * 1024
+
+interface Run {
+  readonly start: number
+  readonly content: Buffer
+}
 
 /**
- * Reads pieces of one file by position. Keeps the last window of bytes, so that reads in about file order,
- * forwards or backwards, cost no system call. Sees only what was in the file when its window was read: meant for data that never changes.
+ * Reads pieces of one file by position. Keeps the bytes of the last reads, so that reads in about file order, or of
+ * pieces that were announced, cost few system calls. Sees only what was in the file when it was read: meant for data
+ * that never changes.
  */
 export class WindowReader {
   readonly #file: OpenFile
   readonly #path: string
   readonly #windowBytes: number
-  #window: Buffer = Buffer.alloc(0)
-  #windowStart = 0
+  /** What is in memory, in file order. */
+  #runs: readonly Run[] = []
 
   private constructor(file: OpenFile, path: string, options: WindowReaderOptions) {
     this.#file = file
@@ -132,38 +146,45 @@ export class WindowReader {
 
   /** The text at `offset`, or undefined when it is not in memory: then use `read`. */
   readNow(offset: number, length: number): string | undefined {
-    const from = offset - this.#windowStart
-    if (from < 0 || from + length > this.#window.length) return undefined
-    return this.#window.toString('utf8', from, from + length)
+    const run = this.#runs[lastStarting(this.#runs, offset)]
+    if (!run) return undefined
+    const from = offset - run.start
+    return from + length > run.content.length ? undefined : run.content.toString('utf8', from, from + length)
   }
 
-  /** The text of `length` bytes at `offset`. Throws StateError `read_beyond_end` when the file is shorter. */
-  async read(offset: number, length: number): Promise<string> {
+  /**
+   * The text of `length` bytes at `offset`. `next`: pieces that will be wanted soon, in any order; a window's worth of
+   * them is read along. Throws StateError `read_beyond_end` when the file is shorter.
+   */
+  async read(offset: number, length: number, next: Iterable<Piece> = []): Promise<string> {
     const cached = this.readNow(offset, length)
     if (cached !== undefined) return cached
-    const { start, bytes } = this.#nextWindow(offset, length)
+    const announced = firstOf(next, this.#windowBytes - length)
+    const bytes = announced.length > 0 ? length : Math.max(length, this.#reach(offset))
+    const runs: Run[] = []
+    for (const piece of joined([{ offset, bytes }, ...announced])) runs.push(await this.#run(piece))
+    this.#runs = runs
+    const text = this.readNow(offset, length)
+    if (text === undefined) throw await this.#beyondEnd(offset, length)
+    return text
+  }
+
+  async #run({ offset, bytes }: Piece): Promise<Run> {
     const buffer = Buffer.allocUnsafe(bytes)
-    const got = await this.#file.read(buffer, start)
-    const from = offset - start
-    if (got < from + length) throw this.#beyondEnd(offset, length, Math.max(0, got - from))
-    this.#window = buffer.subarray(0, got)
-    this.#windowStart = start
-    return buffer.toString('utf8', from, from + length)
+    const got = await this.#file.read(buffer, offset)
+    return { start: offset, content: buffer.subarray(0, got) }
   }
 
-  /** Reads go on forwards, or jump about in a small stretch of the file, or anywhere. */
-  #nextWindow(offset: number, length: number): { readonly start: number; readonly bytes: number } {
-    const ahead = offset - this.#windowStart
-    const isNear = Math.abs(ahead) <= this.#window.length + this.#windowBytes
-    if (!isNear)
-      return { start: offset, bytes: Math.max(length, Math.min(FAR_READ_BYTES, this.#windowBytes)) }
-    const start = ahead >= 0 ? offset : Math.max(0, offset - Math.floor(this.#windowBytes / 2))
-    return { start, bytes: Math.max(this.#windowBytes, offset - start + length) }
+  #reach(offset: number): number {
+    const last = this.#runs.at(-1) ?? { start: 0, content: Buffer.alloc(0) }
+    const ahead = offset - last.start
+    const near = ahead >= 0 && ahead <= last.content.length + this.#windowBytes
+    return near ? this.#windowBytes : Math.min(FAR_READ_BYTES, this.#windowBytes)
   }
 
-  #beyondEnd(offset: number, length: number, got: number): StateError {
+  async #beyondEnd(offset: number, length: number): Promise<StateError> {
     const message =
-      `${this.#path} ends at byte ${offset + got}, but ${length} bytes at ${offset} were asked for: ` +
+      `${this.#path} ends at byte ${await this.#file.size()}, but ${length} bytes at ${offset} were asked for: ` +
       'the file was shortened. Restore it from a copy.'
     return new StateError('read_beyond_end', message)
   }
@@ -175,4 +196,38 @@ export class WindowReader {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
   }
+}
+
+/** The last of the runs that begins at or before `offset`; -1 when there is none. */
+function lastStarting(runs: readonly Run[], offset: number): number {
+  let low = 0
+  let high = runs.length
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if ((runs[middle]?.start ?? 0) <= offset) low = middle + 1
+    else high = middle
+  }
+  return low - 1
+}
+
+function firstOf(pieces: Iterable<Piece>, room: number): Piece[] {
+  const first: Piece[] = []
+  let left = room
+  for (const piece of pieces) {
+    left -= piece.bytes
+    if (left < 0) break
+    first.push(piece)
+  }
+  return first
+}
+
+/** Pieces in file order, neighbours as one. */
+function joined(pieces: readonly Piece[]): Piece[] {
+  const runs: { offset: number; bytes: number }[] = []
+  for (const { offset, bytes } of pieces.toSorted((a, b) => a.offset - b.offset)) {
+    const last = runs.at(-1)
+    if (!last || offset > last.offset + last.bytes + GAP_BYTES) runs.push({ offset, bytes })
+    else last.bytes = Math.max(last.bytes, offset + bytes - last.offset)
+  }
+  return runs
 }

@@ -1,8 +1,11 @@
+import { Notifier } from '../util/notifier.ts'
+
 /** Verdicts that are being written: so many may be on their way before the next one waits. */
 const WINDOW = 1_000
 
 /** Lets commits run behind the work that causes them, within bounds. */
 export class CommitWindow {
+  readonly #room = new Notifier()
   readonly #pending = new Set<Promise<void>>()
   #failure: { readonly error: unknown } | undefined
 
@@ -16,7 +19,8 @@ export class CommitWindow {
       },
     )
     this.#pending.add(done)
-    if (this.#pending.size >= WINDOW) await Promise.race(this.#pending)
+    // Not a race of all that is pending: each race would leave a reaction at every one of them.
+    while (this.#pending.size >= WINDOW) await this.#room.wait()
     this.#throwFailure()
   }
 
@@ -28,6 +32,7 @@ export class CommitWindow {
 
   #end(done: Promise<void>): void {
     this.#pending.delete(done)
+    this.#room.notify()
   }
 
   #throwFailure(): void {

@@ -85,15 +85,25 @@ const usage = (n: number) => ({ input: n, cachedInput: 1, cacheWrite: 2, output:
 /** The next step of a batch on its way from sealed to received, one of those the protocol allows. */
 function nextOf(file: QueueFile, pick: number): Step | undefined {
   const { id } = file
-  const created = { kind: 'created', file: id, batchId: `b${id}-${pick}`, inputFileId: `f${id}` } as const
-  const abandoned = { kind: 'abandoned', file: id, why: 'no batch', litter: [`f${id}-${pick}`] } as const
+  const created: StepOf<'created'> = {
+    kind: 'created',
+    file: id,
+    batchId: `b${id}-${pick}`,
+    inputFileId: `f${id}`,
+  }
+  const abandoned: StepOf<'abandoned'> = {
+    kind: 'abandoned',
+    file: id,
+    why: 'no batch',
+    litter: [`f${id}-${pick}`],
+  }
   const statuses = ['completed', 'expired', 'cancelled', 'failed'] as const
-  const ended = {
+  const ended: StepOf<'ended'> = {
     kind: 'ended',
     file: id,
     status: statuses[pick % 4] ?? 'failed',
     outputFileId: `o${id}`,
-  } as const
+  }
   const byPhase: Record<QueueFile['phase'], readonly Step[]> = {
     open: [],
     direct: [],
@@ -161,7 +171,12 @@ const judge: Act = (view, pick, size) => {
   if (request === undefined) return []
   const { key, sample } = view.requests.identity(request)
   const part = view.state.output.part + (pick % 3 === 0 ? 1 : 0)
-  const remembered = { kind: 'remembered', sample: pick % 2 ? sample : 'other', key, value: pick } as const
+  const remembered: StepOf<'remembered'> = {
+    kind: 'remembered',
+    sample: pick % 2 ? sample : 'other',
+    key,
+    value: pick,
+  }
   switch (pick % 4) {
     case 0:
       return [{ kind: 'accepted', requests, lines: requests.length, part }, remembered]
@@ -190,13 +205,13 @@ const drop: Act = (view, pick) => {
 const tidy: Act = (view, pick, size) => {
   const litter = [...view.state.litter].slice(0, size)
   const tag = choose([...view.state.retiredTags.keys()], pick)
-  const stray = {
+  const stray: StepOf<'stray'> = {
     kind: 'stray',
     tag: tag ?? '',
     batchId: `x${pick % 3}`,
     status: 'failed',
     litter: [],
-  } as const
+  }
   return [...(tag === undefined ? [] : [stray]), { kind: 'cleaned', remoteFiles: litter }]
 }
 

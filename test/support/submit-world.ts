@@ -75,7 +75,15 @@ export const crash = (world: World): World => ({ ...world, ...unknowing, resumed
 export function actionOf(world: World, protocol: Protocol, mayStart: boolean): SubmitAction {
   const { resumed, uploadAbsent, batchAbsent, graceOver } = world
   const nowMs = graceOver ? 1000 : 0
-  return protocol(world.file, { mayStart, resumed, uploadAbsent, batchAbsent, nowMs, graceMs: 1000 })
+  return protocol(world.file, {
+    mayStart,
+    resumed,
+    uploadAbsent,
+    batchAbsent,
+    graceWaited: false,
+    nowMs,
+    graceMs: 1000,
+  })
 }
 
 const tagOf = ({ file }: World): string => ('tag' in file ? file.tag : '')
@@ -186,13 +194,25 @@ function* inputDeleted(world: World): Generator<World> {
   yield crash(gone)
 }
 
-/** All worlds that can be reached with at most so many tags, each once. */
+/** Enough for one that was lost, one that came late and one that was seen. */
+const MOST_UPLOADS = 3
+/** More than a protocol that keeps its word ever sends. */
+const MOST_CREATES = 4
+
+/** All worlds that can be reached with at most so many tags and a few uploads of each, each once. */
 export function explore(protocol: Protocol, mostTags: number): World[] {
   const seen = new Map<string, World>()
   const queue: World[] = []
   const meet = (world: World) => {
     const id = JSON.stringify(world)
-    if (seen.has(id) || world.tags > mostTags) return
+    const uploads = world.lateUploads.length + world.files.length
+    if (
+      seen.has(id) ||
+      world.tags > mostTags ||
+      uploads > MOST_UPLOADS ||
+      world.creates.length > MOST_CREATES
+    )
+      return
     seen.set(id, world)
     queue.push(world)
   }

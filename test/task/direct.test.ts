@@ -80,13 +80,16 @@ describe('direct calls', () => {
 })
 
 describe('pushback', () => {
-  test('429 with Retry-After is waited for, and uses up no attempt', async () => {
+  test.each([
+    ['seconds', () => '40'],
+    ['a date', (nowMs: number) => new Date(nowMs + 40_000).toUTCString()],
+  ])('429 with Retry-After in %s is waited for, and uses up no attempt', async (_, after) => {
     let refused = 0
     const busy: Intercept = async (request, next) =>
       isCall(request) && refused++ < 3
         ? Response.json(
             { error: { message: 'slow down' } },
-            { status: 429, headers: { 'retry-after': '40' } },
+            { status: 429, headers: { 'retry-after': after(clock.now()) } },
           )
         : next()
     const { options, dir, clock } = harness({ intercept: busy })

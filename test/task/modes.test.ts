@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { accept } from '../../src/batch/verdict.ts'
+import { accept, reject, type Verdict } from '../../src/batch/verdict.ts'
 import { TaskManager } from '../../src/task/task-manager.ts'
 import type { TaskResponse } from '../../src/task/task-types.ts'
 import { contentsOf } from '../support/folder.ts'
@@ -13,7 +13,7 @@ class Ten extends TaskManager {
     for (const key of names(10)) yield { key, body: ask(key) }
   }
 
-  processResponse({ key }: TaskResponse) {
+  processResponse({ key }: TaskResponse): Verdict {
     return accept(key)
   }
 }
@@ -130,7 +130,7 @@ describe('a dry run', () => {
       }
 
       override processResponse({ key }: TaskResponse) {
-        return Number(key.at(-1)) < 4 ? { ...accept(), kind: 'reject' as const, reason: 'no' } : accept(key)
+        return Number(key.at(-1)) < 4 ? reject('no') : accept(key)
       }
     }
     await new Halves(options()).run()

@@ -132,7 +132,8 @@ describe('with processConcurrency', () => {
     let atOnce = 0
     class Busy extends TaskManager {
       *generateRequests() {
-        for (const key of names(60)) yield { key, sample: `s-${key.length % 2}${key.at(-1)}`, body: ask(key) }
+        for (const [at, key] of names(60).entries())
+          yield { key, sample: `s-${Math.floor(at / 3)}`, body: ask(key) }
       }
 
       async processResponse({ sample }: TaskResponse) {
@@ -163,7 +164,7 @@ describe('with processConcurrency', () => {
 
       async processResponse({ sample }: TaskResponse) {
         const before = this.samples.get(sample).remembered.length
-        await turn()
+        for (let turns = 0; turns < 5; turns++) await turn()
         return accept(undefined, { remember: before })
       }
     }

@@ -1,0 +1,259 @@
+import { describe, expect, test } from 'vitest'
+import { accept } from '../../src/batch/verdict.ts'
+import type { Intercept } from '../../src/emulator/index.ts'
+import { TaskManager } from '../../src/task/task-manager.ts'
+import type { TaskResponse } from '../../src/task/task-types.ts'
+import { ask, harness, kindOf, names, questionOf, stepsOf, taskLines } from '../support/task-harness.ts'
+
+class Ten extends TaskManager {
+  *generateRequests() {
+    for (const key of names(10)) yield { key, body: ask(key) }
+  }
+
+  processResponse({ key, text, attempt }: TaskResponse) {
+    return accept({ key, text, attempt })
+  }
+}
+
+const isContent = (request: Request): boolean => /^\/v1\/files\/[\w-]+\/content$/.test(kindOf(request).path)
+const isPoll = (request: Request): boolean => {
+  const { method, path } = kindOf(request)
+  return method === 'GET' && path.startsWith('/v1/batches')
+}
+
+/** Another text in place of the first that is downloaded. */
+function rewriting(rewrite: (lines: string[]) => string): Intercept {
+  let rewritten = false
+  return async (request, next) => {
+    const response = await next()
+    if (rewritten || !isContent(request)) return response
+    rewritten = true
+    return new Response(rewrite((await response.text()).trimEnd().split('\n')))
+  }
+}
+
+/** Polls see batches as `change` makes them. */
+const polling =
+  (change: (batch: { status: string }) => object): Intercept =>
+  async (request, next) => {
+    const response = await next()
+    if (!isPoll(request)) return response
+    const body = JSON.parse(await response.text())
+    return Response.json(body.data ? { ...body, data: body.data.map(change) } : change(body))
+  }
+
+const good = (attempts: Record<string, number> = {}) =>
+  names(10).map((key) => ({ key, text: key, attempt: attempts[key] ?? 1 }))
+const sorted = (dir: string) =>
+  taskLines<{ key: string }>(dir, '_output.jsonl').sort((a, b) => a.key.localeCompare(b.key))
+
+describe('a download', () => {
+  test('that is cut in the middle is repeated from the beginning', async () => {
+    let cuts = 0
+    const intercept: Intercept = async (request, next) => {
+      const response = await next()
+      if (!isContent(request) || cuts++ >= 2) return response
+      const text = await response.text()
+      const half = new ReadableStream({
+        start(controller) {
+          controller.enqueue(new TextEncoder().encode(text.slice(0, text.length / 2)))
+        },
+        pull(controller) {
+          controller.error(new TypeError('terminated'))
+        },
+      })
+      return new Response(half, { headers: response.headers })
+    }
+    const { options, dir } = harness({ answer: questionOf, intercept })
+    expect(await new Ten(options()).run()).toMatchObject({ complete: true, succeeded: 10, retries: 0 })
+    expect(cuts).toBe(3)
+    expect(sorted(dir)).toEqual(good())
+  })
+
+  test('that ends early without a word is noticed by its length', async () => {
+    let cuts = 0
+    const intercept: Intercept = async (request, next) => {
+      const response = await next()
+      if (!isContent(request) || cuts++ >= 1) return response
+      const text = await response.text()
+      return new Response(text.slice(0, text.length / 2), { headers: response.headers })
+    }
+    const { options, dir } = harness({ answer: questionOf, intercept })
+    expect(await new Ten(options()).run()).toMatchObject({ complete: true, succeeded: 10, retries: 0 })
+    expect(sorted(dir)).toEqual(good())
+  })
+
+  test('of answers that are gone stops the run, says what it costs, and keeps all pending', async () => {
+    let gone = true
+    const intercept: Intercept = async (request, next) =>
+      gone && isContent(request)
+        ? Response.json({ error: { message: 'No such File' } }, { status: 404 })
+        : next()
+    const { options, dir } = harness({ answer: questionOf, intercept })
+    const run = new Ten(options()).run()
+    await expect(run).rejects.toMatchObject({
+      code: 'answers_gone',
+      message: expect.stringContaining('10 requests'),
+    })
+    gone = false
+    expect(await new Ten(options()).run()).toMatchObject({
+      complete: true,
+      succeeded: 10,
+      retries: 0,
+      batches: 1,
+    })
+    expect(sorted(dir)).toEqual(good())
+  })
+})
+
+describe('an output file', () => {
+  test('may lack a line: that request is asked again', async () => {
+    const drop = rewriting((lines) => lines.filter((line) => !line.includes('"r3-0"')).join('\n'))
+    const { options, dir } = harness({ answer: questionOf, intercept: drop })
+    expect(await new Ten(options()).run()).toMatchObject({ complete: true, succeeded: 10, retries: 1 })
+    expect(stepsOf(dir, 'requeue')).toMatchObject([
+      { why: 'retry', reason: expect.stringContaining('missing_line') },
+    ])
+    expect(sorted(dir)).toEqual(good({ 'k-2': 2 }))
+  })
+
+  test('may hold lines of nobody, lines twice and lines that are no JSON: they are set aside and told', async () => {
+    const spoil = rewriting((lines) => {
+      const [first = ''] = lines
+      const twice = first.replace('"content":"', '"content":"changed ')
+      const foreign = first.replace(/"custom_id":"[^"]+"/, '"custom_id":"request-77"')
+      return [...lines, twice, foreign, '{"custom_id":', '', '[1,2]'].join('\n')
+    })
+    const { options, dir, warnings } = harness({ answer: questionOf, intercept: spoil })
+    expect(await new Ten(options()).run()).toMatchObject({ complete: true, succeeded: 10, retries: 0 })
+    expect(warnings('odd_lines')[0]).toContain('4 result lines')
+    expect(sorted(dir)).toEqual(good())
+  })
+
+  test('counts what every line cost, also of those that are set aside', async () => {
+    const plain = harness({ answer: questionOf })
+    const { cost } = await new Ten(plain.options()).run()
+    const { options } = harness({
+      answer: questionOf,
+      intercept: rewriting((lines) => [...lines, ...lines].join('\n')),
+    })
+    expect((await new Ten(options()).run()).cost).toBeCloseTo(2 * cost, 12)
+  })
+
+  test('of 0 bytes means that all is asked again', async () => {
+    const { options, dir } = harness({ answer: questionOf, intercept: rewriting(() => '') })
+    expect(await new Ten(options()).run()).toMatchObject({
+      complete: true,
+      succeeded: 10,
+      retries: 10,
+      batches: 2,
+    })
+    expect(sorted(dir).every((line) => 'attempt' in line && line.attempt === 2)).toBe(true)
+  })
+
+  test('without a last line break runs not into the error file', async () => {
+    const answer = (request: Parameters<typeof questionOf>[0] & { attempt: number }) => {
+      if (questionOf(request) === 'k-5' && request.attempt === 0) throw new Error('broken')
+      return questionOf(request)
+    }
+    const { options, dir, count } = harness({ answer, intercept: rewriting((lines) => lines.join('\n')) })
+    expect(await new Ten(options()).run()).toMatchObject({ complete: true, succeeded: 10, retries: 1 })
+    expect(count('GET', /content$/)).toBe(3)
+    expect(sorted(dir)).toEqual(good({ 'k-5': 2 }))
+  })
+
+  test('may hold every character there is in an answer, line separators included', async () => {
+    const odd = 'a\u2028b\u2029c\r\nd\u0000e\u0085f"\\ \ud83c\udf19 \ufeff'
+    const { options, dir } = harness({ answer: () => odd })
+    expect(await new Ten(options()).run()).toMatchObject({ complete: true, succeeded: 10, retries: 0 })
+    for (const { text } of taskLines<{ text: string }>(dir, '_output.jsonl')) expect(text).toBe(odd)
+    expect(await new Ten(options({ name: 'directly', forceDirect: true })).run()).toMatchObject({
+      succeeded: 10,
+    })
+  })
+})
+
+describe('a batch that has ended', () => {
+  test('may name its files a little later', async () => {
+    let looks = 0
+    const slow = polling((batch) =>
+      batch.status === 'completed' && looks++ < 3
+        ? { ...batch, output_file_id: null, error_file_id: null }
+        : batch,
+    )
+    const { options, dir } = harness({ answer: questionOf, intercept: slow })
+    expect(await new Ten(options()).run()).toMatchObject({
+      complete: true,
+      succeeded: 10,
+      retries: 0,
+      batches: 1,
+    })
+    expect(sorted(dir)).toEqual(good())
+  })
+
+  test('may leave out the fields of files it has not', async () => {
+    const terse = polling((batch) => JSON.parse(JSON.stringify(batch, (_, value) => value ?? undefined)))
+    const { options } = harness({ answer: questionOf, intercept: terse })
+    expect(await new Ten(options()).run()).toMatchObject({ complete: true, succeeded: 10, retries: 0 })
+  })
+
+  test('without any file for good makes its requests fail with a reason', async () => {
+    const none = polling((batch) => ({ ...batch, output_file_id: null, error_file_id: null }))
+    const { options, dir } = harness({ intercept: none })
+    expect(await new Ten(options({ maxRetries: 1 })).run()).toMatchObject({
+      complete: true,
+      failed: 10,
+      batches: 2,
+    })
+    for (const line of taskLines(dir, '_failed.jsonl'))
+      expect(line).toMatchObject({ attempts: 2, reason: expect.stringMatching(/^missing_line: /) })
+  })
+})
+
+describe('polling', () => {
+  test('goes on over failures of the server', async () => {
+    let failures = 0
+    const intercept: Intercept = async (request, next) =>
+      isPoll(request) && failures++ < 7
+        ? Response.json({ error: {} }, { status: 503, headers: { 'retry-after-ms': '1' } })
+        : next()
+    const { options } = harness({ intercept })
+    expect(await new Ten(options()).run()).toMatchObject({ complete: true, succeeded: 10 })
+  })
+
+  test('takes a status it does not know for unfinished', async () => {
+    let polls = 0
+    const odd = polling((batch) => (polls++ < 3 ? { ...batch, status: 'pondering' } : batch))
+    const { options, dir } = harness({ intercept: odd })
+    expect(await new Ten(options()).run()).toMatchObject({ complete: true, succeeded: 10 })
+    expect(stepsOf(dir, 'remote').map(({ status }) => status)).toContain('pondering')
+  })
+
+  test('of a batch that the server does not know stops the run and says what can be done', async () => {
+    let unknown = true
+    const intercept: Intercept = async (request, next) =>
+      unknown && isPoll(request)
+        ? Response.json({ error: { message: 'No batch found' } }, { status: 404 })
+        : next()
+    const { options } = harness({ intercept })
+    const run = new Ten(options()).run()
+    await expect(run).rejects.toMatchObject({
+      code: 'batch_gone',
+      message: expect.stringContaining('--wipe-requests'),
+    })
+    unknown = false
+    expect(await new Ten(options()).run()).toMatchObject({ complete: true, succeeded: 10, batches: 1 })
+  })
+
+  test('of many batches needs fewer calls than batches', async () => {
+    const { options, count } = harness({ latency: { runMs: 60_000 } })
+    class Many extends Ten {
+      override *generateRequests() {
+        for (const key of names(40)) yield { key, body: ask(key) }
+      }
+    }
+    const small = { maxBatchRequests: 4, remoteUpdateInterval: 10 }
+    expect(await new Many(options(small)).run()).toMatchObject({ complete: true, batches: 10 })
+    expect(count('GET', /^\/v1\/batches/)).toBeLessThan(20)
+  })
+})

@@ -1,0 +1,292 @@
+import { describe, expect, test } from 'vitest'
+import { accept } from '../../src/batch/verdict.ts'
+import type { Intercept } from '../../src/emulator/index.ts'
+import { TaskManager } from '../../src/task/task-manager.ts'
+import type { TaskResponse } from '../../src/task/task-types.ts'
+import {
+  ask,
+  type Harness,
+  harness,
+  isKind,
+  kindOf,
+  ledgerSteps,
+  names,
+  stepsOf,
+  taskLines,
+} from '../support/task-harness.ts'
+
+class Ten extends TaskManager {
+  *generateRequests() {
+    for (const key of names(10)) yield { key, body: ask(key) }
+  }
+
+  processResponse({ key }: TaskResponse) {
+    return accept(key)
+  }
+}
+
+const isCreate = (request: Request): boolean => isKind(kindOf(request), 'POST', '/v1/batches')
+const isUpload = (request: Request): boolean => isKind(kindOf(request), 'POST', '/v1/files')
+const isDelete = (request: Request): boolean => isKind(kindOf(request), 'DELETE', /^\/v1\/files\//)
+
+/** Meets the first request of a kind in its own way, and lets all others through. */
+function once(is: (request: Request) => boolean, meet: Intercept): Intercept {
+  let met = false
+  return async (request, next) => {
+    if (met || !is(request)) return next()
+    met = true
+    return meet(request, next)
+  }
+}
+
+const lost = (): never => {
+  throw new TypeError('fetch failed')
+}
+
+/** A failure that asks for no more than a millisecond of patience. */
+const failure = (status: number, message: string): Response =>
+  Response.json({ error: { message, type: 'error' } }, { status, headers: { 'retry-after-ms': '1' } })
+
+async function remote(emulator: Harness['emulator'], what: 'batches' | 'files'): Promise<{ id: string }[]> {
+  const response = await emulator.fetch(`http://console.test/v1/${what}?limit=100`)
+  return JSON.parse(await response.text()).data
+}
+
+async function expectTen({ dir, emulator }: Harness, batches = 1): Promise<void> {
+  expect(taskLines(dir, '_output.jsonl')).toEqual(names(10))
+  expect(await remote(emulator, 'batches')).toHaveLength(batches)
+  expect(await remote(emulator, 'files')).toEqual([])
+}
+
+const kinds = (dir: string): string[] => ledgerSteps(dir).map(({ kind }) => kind)
+
+describe('a create whose reply is lost', () => {
+  test.each([
+    ['by a broken connection', lost],
+    ['behind a 500', () => failure(500, 'oops')],
+    ['behind a 409', () => failure(409, 'conflict')],
+    ['behind a page that is no JSON', () => new Response('<html>', { status: 200 })],
+  ])('%s after the server acted is adopted, not created twice', async (_, reply) => {
+    const intercept = once(isCreate, async (_request, next) => {
+      await next()
+      return reply()
+    })
+    const rig = harness({ intercept })
+    const summary = await new Ten(rig.options()).run()
+    expect(summary).toMatchObject({ complete: true, succeeded: 10, batches: 1, retries: 0 })
+    expect(rig.count('POST', '/v1/batches')).toBe(1)
+    expect(rig.count('POST', '/v1/files')).toBe(1)
+    expect(stepsOf(rig.dir, 'created')).toMatchObject([{ adopted: true }])
+    expect(rig.warnings('create_in_doubt')).toHaveLength(1)
+    expect(kinds(rig.dir)).not.toContain('fenced')
+    await expectTen(rig)
+  })
+
+  test.each([
+    ['by a broken connection', lost],
+    ['behind a 500', () => failure(500, 'oops')],
+  ])(
+    '%s before the server acted is begun anew after its input is gone and a grace has passed',
+    async (_, reply) => {
+      const rig = harness({ intercept: once(isCreate, async () => reply()) })
+      const before = rig.clock.now()
+      const summary = await new Ten(rig.options({ createGraceMs: 45_000 })).run()
+      expect(summary).toMatchObject({ complete: true, succeeded: 10 })
+      expect(rig.clock.now() - before).toBeGreaterThanOrEqual(45_000)
+      const order = kinds(rig.dir).filter((kind) =>
+        /intent|uploaded|doubt|fenced|abandoned|created/.test(kind),
+      )
+      expect(order).toEqual([
+        'intent',
+        'uploaded',
+        'doubt',
+        'fenced',
+        'abandoned',
+        'intent',
+        'uploaded',
+        'created',
+      ])
+      const [first, second] = stepsOf(rig.dir, 'intent')
+      expect(first?.tag).not.toBe(second?.tag)
+      const create = rig.seen.flatMap((one, at) => (isKind(one, 'POST', '/v1/batches') ? [at] : []))
+      const removal = rig.seen.findIndex((one) => one.method === 'DELETE')
+      expect(create).toHaveLength(2)
+      expect(removal).toBeGreaterThan(create[0] ?? 0)
+      expect(removal).toBeLessThan(create[1] ?? 0)
+      await expectTen(rig)
+    },
+  )
+
+  test('and that lands after the fence fails, since its input is gone', async () => {
+    const late: Request[] = []
+    let landed: Response | undefined
+    const intercept: Intercept = async (request, next) => {
+      if (isCreate(request) && late.length === 0) {
+        late.push(request.clone())
+        lost()
+      }
+      const response = await next()
+      const [held] = late
+      if (isDelete(request) && held && !landed) landed = await rig.emulator.fetch(held)
+      return response
+    }
+    const rig: Harness = harness({ intercept })
+    expect(await new Ten(rig.options()).run()).toMatchObject({ complete: true, succeeded: 10 })
+    expect(landed?.status).toBe(400)
+    await expectTen(rig)
+  })
+
+  test('and that lands just before the fence is found after the grace, and adopted', async () => {
+    const late: Request[] = []
+    let landed: Response | undefined
+    const intercept: Intercept = async (request, next) => {
+      if (isCreate(request) && late.length === 0) {
+        late.push(request.clone())
+        lost()
+      }
+      const [held] = late
+      if (isDelete(request) && held && !landed) landed = await rig.emulator.fetch(held)
+      return next()
+    }
+    const rig: Harness = harness({ intercept })
+    expect(await new Ten(rig.options()).run()).toMatchObject({ complete: true, succeeded: 10, batches: 1 })
+    expect(landed?.status).toBe(200)
+    expect(rig.count('POST', '/v1/batches')).toBe(1)
+    expect(stepsOf(rig.dir, 'created')).toMatchObject([{ adopted: true }])
+    await expectTen(rig)
+  })
+
+  test('is found behind many pages of batches of other people', async () => {
+    const others = 230
+    const intercept = once(isCreate, async (request, next) => {
+      const input = JSON.parse(await request.clone().text()).input_file_id
+      await next()
+      for (let at = 0; at < others; at++) await rig.emulator.fetch(...otherBatch(input, at))
+      return lost()
+    })
+    const rig: Harness = harness({ intercept })
+    const foreign = await rig.emulator.fetch('http://console.test/v1/files', {
+      method: 'POST',
+      body: foreignFile(),
+    })
+    const { id } = JSON.parse(await foreign.text())
+    const otherBatch = (_input: string, at: number): [string, RequestInit] => [
+      'http://console.test/v1/batches',
+      {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({
+          input_file_id: id,
+          endpoint: '/v1/chat/completions',
+          completion_window: '24h',
+          metadata: { nightshift_tag: `other-${at}` },
+        }),
+      },
+    ]
+    expect(await new Ten(rig.options()).run()).toMatchObject({ complete: true, succeeded: 10, batches: 1 })
+    expect(rig.count('POST', '/v1/batches')).toBe(1)
+    expect(rig.count('GET', /^\/v1\/batches\?/)).toBeGreaterThanOrEqual(3)
+    expect(taskLines(rig.dir, '_output.jsonl')).toEqual(names(10))
+  })
+})
+
+function foreignFile(): FormData {
+  const line = { custom_id: 'x', method: 'POST', url: '/v1/chat/completions', body: ask('foreign') }
+  const form = new FormData()
+  form.set('purpose', 'batch')
+  form.set('file', new File([`${JSON.stringify(line)}\n`], 'foreign.jsonl'))
+  return form
+}
+
+describe('a create that is answered', () => {
+  test('429 is sent again with the same input when the server says so', async () => {
+    const busy = Response.json(
+      { error: { message: 'slow down' } },
+      { status: 429, headers: { 'retry-after': '20' } },
+    )
+    const rig = harness({ intercept: once(isCreate, async () => busy) })
+    const before = rig.clock.now()
+    expect(await new Ten(rig.options()).run()).toMatchObject({ complete: true, succeeded: 10 })
+    expect(rig.clock.now() - before).toBeGreaterThanOrEqual(20_000)
+    expect(kinds(rig.dir)).not.toContain('doubt')
+    expect(rig.count('POST', '/v1/files')).toBe(1)
+    expect(rig.count('POST', '/v1/batches')).toBe(2)
+    await expectTen(rig)
+  })
+
+  test.each([404, 400])('%d because the upload is not visible yet is sent again', async (status) => {
+    const unseen = failure(status, "Invalid input_file_id: the file 'file-1' was not found.")
+    const rig = harness({ intercept: once(isCreate, async () => unseen) })
+    expect(await new Ten(rig.options()).run()).toMatchObject({ complete: true, succeeded: 10 })
+    expect(kinds(rig.dir)).not.toContain('doubt')
+    expect(rig.count('POST', '/v1/files')).toBe(1)
+    await expectTen(rig)
+  })
+
+  test('400 is a definite no: nothing is sent again, the run says why, and the input is removed', async () => {
+    const no = failure(400, 'The project may not use batches')
+    const rig = harness({ intercept: once(isCreate, async () => no) })
+    const summary = await new Ten(rig.options()).run()
+    expect(summary).toMatchObject({ outcome: 'failed-batches', pending: 10 })
+    expect(summary.details.join()).toContain('may not use batches')
+    expect(rig.count('POST', '/v1/batches')).toBe(1)
+    expect(await remote(rig.emulator, 'files')).toEqual([])
+    expect(await new Ten(rig.options()).run()).toMatchObject({ complete: true, succeeded: 10 })
+    await expectTen(rig)
+  })
+
+  test('403 stops the run with the reason, and the next run goes on', async () => {
+    const no = failure(403, 'Not for this project')
+    const rig = harness({ intercept: once(isCreate, async () => no) })
+    await expect(new Ten(rig.options()).run()).rejects.toMatchObject({ status: 403 })
+    expect(await new Ten(rig.options()).run()).toMatchObject({ complete: true, succeeded: 10 })
+    await expectTen(rig)
+  })
+})
+
+describe('an upload', () => {
+  test('whose reply is lost is repeated; no batch comes of the first', async () => {
+    const intercept = once(isUpload, async (_request, next) => {
+      await next()
+      return failure(502, 'bad gateway')
+    })
+    const rig = harness({ intercept })
+    expect(await new Ten(rig.options()).run()).toMatchObject({ complete: true, succeeded: 10, batches: 1 })
+    expect(rig.count('POST', '/v1/files')).toBe(2)
+    expect(taskLines(rig.dir, '_output.jsonl')).toEqual(names(10))
+    expect(await remote(rig.emulator, 'batches')).toHaveLength(1)
+  })
+
+  test('that fails for a while is waited for', async () => {
+    let failures = 0
+    const intercept: Intercept = async (request, next) =>
+      isUpload(request) && failures++ < 8 ? failure(503, 'maintenance') : next()
+    const rig = harness({ intercept })
+    expect(await new Ten(rig.options()).run()).toMatchObject({ complete: true, succeeded: 10 })
+    expect(rig.events.some(({ kind }) => kind === 'waiting')).toBe(true)
+    await expectTen(rig)
+  })
+
+  test('that the server refuses blocks the file and says why', async () => {
+    const rig = harness({ limits: { maxFileBytes: 500 } })
+    const summary = await new Ten(rig.options()).run()
+    expect(summary).toMatchObject({ outcome: 'failed-batches', pending: 10 })
+    expect(summary.details.join()).toContain('larger than 500 bytes')
+    expect(rig.count('POST', '/v1/batches')).toBe(0)
+  })
+})
+
+describe('tidying up', () => {
+  test('that fails harms nothing, and is done by the next run', async () => {
+    let failing = true
+    const intercept: Intercept = async (request, next) =>
+      failing && isDelete(request) ? failure(403, 'read only key') : next()
+    const rig = harness({ intercept })
+    expect(await new Ten(rig.options()).run()).toMatchObject({ complete: true, succeeded: 10 })
+    expect(rig.warnings('not_deleted')).toHaveLength(1)
+    expect(await remote(rig.emulator, 'files')).toHaveLength(2)
+    failing = false
+    await new Ten(rig.options()).run()
+    await expectTen(rig)
+  })
+})
