@@ -7,6 +7,7 @@ import { Collector } from './collector.ts'
 import type { Context } from './context.ts'
 import { DirectSender } from './direct-sender.ts'
 import { filesOf } from './files.ts'
+import { Handout } from './handout.ts'
 import { Janitor } from './janitor.ts'
 import { Interrupted } from './patience.ts'
 import { Poller } from './poller.ts'
@@ -33,9 +34,6 @@ export interface EngineOptions {
 const isReceived = inPhase('received')
 const isDirect = inPhase('direct')
 
-/** Results that wait for the consumer before direct sending holds back, as a multiple of the concurrency. */
-const READY_PER_CONNECTION = 4
-
 /**
  * Keeps everything going at once: sealing, submitting, polling, collecting, direct calls, tidying up. Each turn looks
  * at the durable state and starts what can be started; whatever ends or becomes durable causes the next turn.
@@ -52,16 +50,8 @@ export class Engine {
   readonly #poller: Poller
   readonly #sender: DirectSender
   readonly #janitor: Janitor
-  readonly reader: ResultReader
+  readonly #handout: Handout
   readonly #activities = new Map<string, Promise<void>>()
-  /** Results on their way to the consumer. */
-  readonly #ready: RequestResult[] = []
-  /** Received files whose results are being, or have been, handed out. */
-  readonly #opened = new Set<number>()
-  /** Results of a file are being handed out, and there may be more. */
-  #reading = false
-  /** Handed out and not judged yet, by request. */
-  readonly #outstanding = new Set<number>()
   /** Direct sets of this run that were sent to the last line. */
   readonly #allSent = new Set<number>()
   /** The last turn found nothing going on and nothing to start, and nothing has changed since. */
@@ -75,16 +65,24 @@ export class Engine {
     this.#options = options
     const { mode, prices, sentBefore } = options
     const found = context.store.durable.state.files.values()
-    this.reader = new ResultReader(context, prices)
+    const reader = new ResultReader(context, prices)
     this.#submitter = new Submitter(context, { found, closing: mode !== 'work', sentBefore })
     this.#collector = new Collector(context, prices, { discarding: mode === 'discard' })
     this.#poller = new Poller(context, { cancelling: mode === 'cancel' || mode === 'discard' })
     this.#sender = new DirectSender(context, {
-      reader: this.reader,
+      reader,
       sentBefore,
-      deliver: (result) => this.#deliver(result),
+      deliver: (result) => this.#handout.deliver(result),
     })
     this.#janitor = new Janitor(context)
+    this.#handout = new Handout(context, {
+      reader,
+      news: this.#news,
+      // Of a task that is thrown away nobody wants the answers.
+      foundDirect: options.foundDirect,
+      isWanted: mode !== 'discard',
+      onChange: () => this.notify(),
+    })
   }
 
   /** Something that a turn might care about has changed. */
@@ -149,69 +147,18 @@ export class Engine {
   }
 
   /** Results as they come, until there will be no more. Throws what stopped the engine. */
-  async *results(): AsyncGenerator<RequestResult> {
-    for (;;) {
-      const news = this.#news.wait()
-      if (this.#failure !== undefined) throw this.#failure
-      if (this.#context.stop.aborted) return
-      const direct = this.#ready.shift()
-      const file = direct ? undefined : this.#nextReceived()
-      if (direct) yield this.#handOut(direct)
-      else if (file) yield* this.#resultsOf(file)
-      else if (this.#finished) return
-      else await news
-    }
+  results(): AsyncGenerator<RequestResult> {
+    return this.#handout.results(() => this.#mayGiveMore())
   }
 
   /** A handed-out result has its verdict. */
   judged(request: number): void {
-    this.#outstanding.delete(request)
-    if (this.#outstanding.size === 0) this.notify()
+    this.#handout.judged(request)
   }
 
-  #handOut(result: RequestResult): RequestResult {
-    this.#outstanding.add(result.request)
-    this.#news.notify()
-    return result
-  }
-
-  async *#resultsOf(file: FileIn<'received' | 'direct'>): AsyncGenerator<RequestResult> {
-    this.#opened.add(file.id)
-    this.#reading = true
-    let done = false
-    try {
-      for await (const result of this.reader.results(file)) {
-        for (let direct = this.#ready.shift(); direct; direct = this.#ready.shift())
-          yield this.#handOut(direct)
-        this.#outstanding.add(result.request)
-        yield result
-        if (this.#failure !== undefined) throw this.#failure
-        if (this.#context.stop.aborted) return
-      }
-      done = true
-    } finally {
-      if (!done) this.#opened.delete(file.id)
-      this.#reading = false
-      this.notify()
-    }
-  }
-
-  /** A received batch, or the answered part of a direct set that an earlier run left, that nobody has opened yet. */
-  #nextReceived(): FileIn<'received' | 'direct'> | undefined {
-    if (this.#options.mode === 'discard') return undefined
-    for (const file of this.#context.store.durable.state.files.values()) {
-      if (this.#opened.has(file.id) || file.live === 0) continue
-      if (isReceived(file)) return file
-      if (isDirect(file) && this.#options.foundDirect.has(file.id)) return file
-    }
-    return undefined
-  }
-
-  async #deliver(result: RequestResult): Promise<void> {
-    this.#ready.push(result)
-    this.#news.notify()
-    const most = READY_PER_CONNECTION * this.#context.settings.directConcurrency
-    while (this.#ready.length > most && !this.#context.stop.aborted) await this.#news.wait()
+  #mayGiveMore(): boolean {
+    if (this.#failure !== undefined) throw this.#failure
+    return !this.#finished && !this.#context.stop.aborted
   }
 
   #turn(): void {
@@ -245,13 +192,13 @@ export class Engine {
   #facts(): QueueFacts {
     const { directConcurrency } = this.#context.settings
     // Results that are being read may still add lines to an open file: lines that fail together go together again.
-    const producing = this.#options.isProducing() || this.#reading
+    const producing = this.#options.isProducing() || this.#handout.isReading
     const direct = this.#sender.backlog
     return { producing, inFlight: this.#isInFlight(), directBacklog: direct, directConcurrency }
   }
 
   #isInFlight(): boolean {
-    if (this.#ready.length > 0 || this.#reading || this.#outstanding.size > 0) return true
+    if (this.#handout.isBusy) return true
     return [...this.#context.store.head.state.files.values()].some(
       (file) => file.live > 0 && this.#canMove(file),
     )
@@ -336,10 +283,8 @@ export class Engine {
     return (
       !this.#context.store.isWriting &&
       this.#activities.size === 0 &&
-      this.#ready.length === 0 &&
-      !this.#reading &&
-      this.#outstanding.size === 0 &&
-      this.#nextReceived() === undefined
+      !this.#handout.isBusy &&
+      !this.#handout.hasUnopened
     )
   }
 }
