@@ -2,8 +2,8 @@ import { ruleOnRetry } from '../batch/retry-rules.ts'
 import { maxLineBytes } from '../batch/sealing.ts'
 import type { Verdict } from '../batch/verdict.ts'
 import { wireLine } from '../batch/wire-line.ts'
-import { TaskError, UsageError } from '../errors.ts'
-import { notJson } from '../util/json-value.ts'
+import { UsageError } from '../errors.ts'
+import { jsonCopy } from '../util/json-text.ts'
 import type { Draft } from './draft.ts'
 import type { OutputPlacement } from './output-placement.ts'
 import { type PrepareOptions, prepareBody } from './prepare.ts'
@@ -51,12 +51,13 @@ export function checkVerdict(
 ): CheckedVerdict {
   if (verdict.kind === 'retry') {
     const { body, reason } = verdict
-    const repair =
-      body && prepareBody(checkedJson(body, result.key, 'the body of retry'), result, tools.prepare)
+    const repair = body && prepareBody(body, result, tools.prepare)
     return { kind: 'retry', reason, repair }
   }
   const remember =
-    verdict.remember === undefined ? undefined : checkedJson(verdict.remember, result.key, 'remember')
+    verdict.remember === undefined
+      ? undefined
+      : jsonCopy(verdict.remember, { what: `what to remember of ${JSON.stringify(result.key)}` })
   if (verdict.kind === 'reject') return { kind: 'reject', reason: verdict.reason, remember }
   const output = over.output ?? verdict.output
   return {
@@ -64,16 +65,6 @@ export function checkVerdict(
     line: output === undefined ? undefined : tools.output.encode(output, result.key),
     remember,
   }
-}
-
-function checkedJson<Value>(value: Value, key: string, what: string): Value {
-  const problem = notJson(value)
-  if (problem)
-    throw new TaskError(
-      'not_json',
-      `${what} for ${JSON.stringify(key)} cannot be written as JSON: ${problem}`,
-    )
-  return value
 }
 
 /** Adds one judgement to a draft: verdict, output, sample and, for another try, the new line. */

@@ -1,14 +1,14 @@
 import { randomBytes } from 'node:crypto'
 import type { RemoteApi } from '../batch/remote-api.ts'
 import type { WipeScope } from '../batch/steps.ts'
-import { TaskError, UsageError } from '../errors.ts'
+import { UsageError } from '../errors.ts'
 import { OpenAIRemoteApi } from '../openai/remote-api.ts'
 import type { ProgressEvent } from '../progress/events.ts'
 import { type FileSystem, nodeFileSystem } from '../state/file-system.ts'
 import { TaskLock } from '../state/task-lock.ts'
 import { type Clock, systemClock } from '../util/clock.ts'
 import type { Fetch } from '../util/fetch.ts'
-import { notJson } from '../util/json-value.ts'
+import { jsonCopy } from '../util/json-text.ts'
 import type { ResolvedOptions, Settings } from '../util/options.ts'
 import type { Context } from './context.ts'
 import { FAILED_FILE, isSideFile, keepsTail, STATE_FILE } from './files.ts'
@@ -216,11 +216,7 @@ const describeDrift = { className: 'class', endpoint: 'endpoint', schema: 'answe
 
 /** The parameters a task gets: JSON, frozen by being written down. */
 export async function paramsFrom(createParams: () => unknown | Promise<unknown>): Promise<unknown> {
-  const params = (await createParams()) ?? {}
-  const problem = notJson(params)
-  if (problem)
-    throw new TaskError('bad_params', `createParams() returned what cannot be written as JSON: ${problem}`)
-  return params
+  return jsonCopy((await createParams()) ?? {}, { what: 'what createParams() returned', code: 'bad_params' })
 }
 
 const WIDTH: Readonly<Record<WipeScope, number>> = { requests: 1, failed: 2, task: 3 }

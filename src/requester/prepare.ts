@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto'
 import { TaskError } from '../errors.ts'
 import type { Endpoint } from '../openai/wire.ts'
-import { notJson } from '../util/json-value.ts'
+import { jsonCopy, jsonText } from '../util/json-text.ts'
 import type { PreparedRequest } from './queue.ts'
 
 /** A request as a caller gives it. */
@@ -37,13 +37,15 @@ export function prepareRequest(request: NewRequest, options: PrepareOptions): Pr
     throw badRequest('bad_key', key, `key must be a text that is not empty`)
   if (typeof sample !== 'string' || sample === '')
     throw badRequest('bad_sample', key, 'sample must be a text that is not empty')
-  mustBeJson(request.body, key, 'body')
-  if (meta !== undefined) mustBeJson(meta, key, 'meta')
-  const yielded = JSON.stringify(request.body)
+  const kept =
+    meta === undefined
+      ? undefined
+      : jsonCopy(meta, { what: `meta of request ${JSON.stringify(key)}`, code: 'bad_meta' })
+  const yielded = bodyJson(request.body, key)
   return {
     key,
     sample,
-    meta,
+    meta: kept,
     hash: bodyHash(yielded),
     ...prepareBody(request.body, { key, sample, meta }, options, yielded),
   }
@@ -62,22 +64,21 @@ export function prepareBody(
     throw badRequest('no_model', key, 'body.model must name a model, such as "gpt-5-mini"')
   }
   const prepared = prepareBody(body, request)
-  return { endpoint, model, bodyText: wireText(prepared, prepared === body ? yielded : undefined) }
+  return { endpoint, model, bodyText: wireText(prepared, key, prepared === body ? yielded : undefined) }
 }
 
 /** The text of a body without what only a live call can have. `known` is its text, when there is one already. */
-function wireText(body: object, known: string | undefined): string {
+function wireText(body: object, key: string, known: string | undefined): string {
   if (known !== undefined && !('stream' in body) && !('stream_options' in body)) return known
   const { stream: _, stream_options: __, ...rest }: Readonly<Record<string, unknown>> = { ...body }
-  return JSON.stringify(rest)
+  return bodyJson(rest, key)
 }
 
-function mustBeJson(value: unknown, key: string, name: string): void {
-  if (name === 'body' && (typeof value !== 'object' || value === null || Array.isArray(value))) {
+function bodyJson(body: unknown, key: string): string {
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) {
     throw badRequest('bad_body', key, 'body must be an object, as the endpoint takes it')
   }
-  const problem = notJson(value)
-  if (problem) throw badRequest(`bad_${name}`, key, `${name} cannot be written as JSON: ${problem}`)
+  return jsonText(body, { what: `the body of request ${JSON.stringify(key)}`, code: 'bad_body' })
 }
 
 const badRequest = (code: string, key: unknown, why: string): TaskError =>

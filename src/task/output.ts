@@ -1,6 +1,6 @@
 import { TaskError } from '../errors.ts'
 import type { OutputCursor, OutputPlacement } from '../requester/output-placement.ts'
-import { jsonText } from './output-json.ts'
+import { jsonText } from '../util/json-text.ts'
 
 /**
  * The form of a task's output. It decides only: the lines are written by the commit that records the verdict, so
@@ -18,7 +18,7 @@ export interface TaskOutput extends OutputPlacement {
 const SINGLE_FILE = '_output.jsonl'
 
 const encodeLine = (value: unknown, key: string): string =>
-  `${jsonText(value, { what: `the output of ${JSON.stringify(key)}` })}\n`
+  `${jsonText(value, { what: `the output of ${JSON.stringify(key)}`, code: 'output_not_json' })}\n`
 
 export interface JsonLinesOptions {
   /** Lines in one part, 1 or more. @default no limit */
@@ -103,7 +103,7 @@ export class JsonOutput<Entry = unknown> implements TaskOutput {
 
   async project(entries: AsyncIterable<unknown>): Promise<string> {
     const value = await this.#project(entries as AsyncIterable<Entry>)
-    return `${jsonText(value, { what: 'the projected output', indent: 2 })}\n`
+    return `${jsonText(value, { what: 'the projected output', code: 'output_not_json', indent: 2 })}\n`
   }
 }
 

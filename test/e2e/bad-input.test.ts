@@ -146,12 +146,12 @@ describe('a request that cannot be is named, not recorded, and nothing is sent:'
   const cycle: Record<string, unknown> = {}
   cycle.self = cycle
   const cases: readonly (readonly [string, object, string])[] = [
-    ['a BigInt', { seed: 1n }, 'seed is a bigint'],
-    ['NaN', { temperature: Number.NaN }, 'temperature is NaN'],
-    ['an infinite number', { temperature: Number.POSITIVE_INFINITY }, 'temperature is Infinity'],
-    ['a function', { tools: [{ call: () => 1 }] }, 'tools[0].call is a function'],
-    ['a cycle', { extra: cycle }, 'extra.self contains itself'],
-    ['a Map', { extra: new Map() }, 'extra is a Map'],
+    ['a BigInt', { seed: 1n }, '$.seed: the bigint 1n'],
+    ['NaN', { temperature: Number.NaN }, '$.temperature: NaN'],
+    ['an infinite number', { temperature: Number.POSITIVE_INFINITY }, '$.temperature: Infinity'],
+    ['a function', { tools: [{ call: () => 1 }] }, '$.tools[0].call: a function'],
+    ['a cycle', { extra: cycle }, '$.extra.self: the value contains itself'],
+    ['a Set', { extra: new Set() }, '$.extra: an object of class Set'],
   ]
 
   test.each(cases)('a body with %s', async (_, part, told) => {

@@ -162,7 +162,10 @@ describe('keys', () => {
     [{ key: 'a', body: { ...ask('x'), model: '' } }, 'body.model must name a model'],
     [{ key: 'a', body: { ...ask('x'), seed: Number.NaN } }, 'cannot be written as JSON'],
     [{ key: 'a', body: ask('x'), sample: '' }, 'sample must be a text'],
-    [{ key: 'a', body: ask('x'), meta: { big: 1n } }, 'meta cannot be written as JSON'],
+    [
+      { key: 'a', body: ask('x'), meta: { big: 1n } },
+      'meta of request "a" cannot be written as JSON at $.big',
+    ],
   ])('and bodies that cannot be sent stop the run with a reason: %#', async (request, reason) => {
     class Bad extends TaskManager {
       *generateRequests() {

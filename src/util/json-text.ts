@@ -8,9 +8,11 @@ class NotJson extends Error {
   override readonly name = 'NotJson'
 }
 
-interface JsonTextOptions {
+export interface JsonTextOptions {
   /** What the value is, for error messages: `the output of "text-1"`. */
   readonly what: string
+  /** Code of the error for a value without a JSON form. Default: `not_json`. */
+  readonly code?: string
   /** Spaces for each level; 0 writes one line. Default: 0. */
   readonly indent?: number
 }
@@ -24,18 +26,22 @@ interface JsonTextOptions {
  * - A `Map` with texts as keys becomes an object in the map's order (an ordinary object puts keys that look like
  *   whole numbers first). Other objects must be plain: a `Set` or a class instance is an error.
  *
- * Throws TaskError `output_not_json`, naming `what` and the place in it.
+ * Throws TaskError, naming `what` and the place in it.
  */
-export function jsonText(value: unknown, { what, indent = 0 }: JsonTextOptions): string {
+export function jsonText(value: unknown, { what, code = 'not_json', indent = 0 }: JsonTextOptions): string {
   const writer = new JsonWriter(indent)
   try {
     return writer.write(value)
   } catch (error) {
     const advice = 'Give plain objects, arrays, texts, finite numbers, booleans and null.'
     const message = `${what} cannot be written as JSON at ${writer.place}: ${errorText(error)}. ${advice}`
-    throw new TaskError('output_not_json', message, { cause: error })
+    throw new TaskError(code, message, { cause: error })
   }
 }
+
+/** The value as it will be read back: what it is now, whatever becomes of the original. Throws as `jsonText`. */
+export const jsonCopy = (value: unknown, options: JsonTextOptions): unknown =>
+  JSON.parse(jsonText(value, options))
 
 class JsonWriter {
   readonly #indent: number
