@@ -20,6 +20,14 @@ type Change =
   | { readonly kind: 'remember'; readonly sample: string; readonly entry: Remembered }
   | { readonly kind: 'forget'; readonly states: readonly RequestState[] }
 
+/** What is added to a sample's counts, and to what it remembers. */
+interface SampleChange {
+  pending: number
+  succeeded: number
+  failed: number
+  remembered: Remembered[]
+}
+
 /**
  * Changes that are not durable yet, over a table that is. Reads see the changes; `mergeInto` carries them out on the
  * table below once they are on disk; throwing the layer away undoes them.
@@ -30,7 +38,8 @@ export class RequestLayer implements RequestTable {
   readonly #records = new Map<number, RequestRecord>()
   readonly #identities = new Map<number, RequestIdentity>()
   readonly #keys = new Map<string, number | undefined>()
-  readonly #standings = new Map<string, SampleStanding | undefined>()
+  /** What changes in each sample, not how it then stands: that may be long, and is put together only when asked for. */
+  readonly #samples = new Map<string, SampleChange>()
   /** Keys forgotten here: what the table below remembers of them is void, whatever sample it is kept with. */
   readonly #gone = new Set<string>()
   #last: number
@@ -61,9 +70,10 @@ export class RequestLayer implements RequestTable {
   }
 
   sample(name: string): SampleStanding | undefined {
-    if (this.#standings.has(name)) return this.#standings.get(name)
     const standing = this.#below.sample(name)
-    return standing && this.#gone.size > 0 ? withoutKeys(standing, this.#gone) : standing
+    const change = this.#samples.get(name)
+    if (!standing && !change) return undefined
+    return changed(standing ?? emptyStanding, change, this.#gone)
   }
 
   add(request: number, identity: RequestIdentity, record: RequestRecord): void {
@@ -88,8 +98,7 @@ export class RequestLayer implements RequestTable {
 
   remember(sample: string, entry: Remembered): void {
     this.#changes.push({ kind: 'remember', sample, entry })
-    const standing = this.sample(sample) ?? emptyStanding
-    this.#standings.set(sample, { ...standing, remembered: [...standing.remembered, entry] })
+    this.#change(sample).remembered.push(entry)
   }
 
   forget(states: readonly RequestState[]): void {
@@ -105,8 +114,8 @@ export class RequestLayer implements RequestTable {
       gone.add(identity.key)
     }
     for (const key of gone) this.#gone.add(key)
-    for (const [name, standing] of this.#standings)
-      if (standing) this.#standings.set(name, withoutKeys(standing, gone))
+    for (const change of this.#samples.values())
+      change.remembered = change.remembered.filter(({ key }) => !gone.has(key))
   }
 
   /** Carries the changes out below. `lineOffset` is where their ledger line now is. */
@@ -126,16 +135,30 @@ export class RequestLayer implements RequestTable {
   }
 
   #count(name: string, state: RequestState, by: number): void {
-    if (state === 'forgotten') return
-    const standing = this.sample(name) ?? emptyStanding
-    this.#standings.set(name, { ...standing, [state]: standing[state] + by })
+    if (state !== 'forgotten') this.#change(name)[state] += by
+  }
+
+  #change(name: string): SampleChange {
+    const known = this.#samples.get(name)
+    if (known) return known
+    const change = { pending: 0, succeeded: 0, failed: 0, remembered: [] }
+    this.#samples.set(name, change)
+    return change
   }
 }
 
 const settled = (identity: RequestIdentity, lineOffset: number): RequestIdentity =>
   identity.metaAt === LINE_IN_HAND ? { ...identity, metaAt: lineOffset } : identity
 
-const withoutKeys = (standing: SampleStanding, gone: ReadonlySet<string>): SampleStanding => ({
-  ...standing,
-  remembered: standing.remembered.filter(({ key }) => !gone.has(key)),
+const NO_CHANGE: SampleChange = { pending: 0, succeeded: 0, failed: 0, remembered: [] }
+
+const changed = (
+  { pending, succeeded, failed, remembered }: SampleStanding,
+  by: SampleChange = NO_CHANGE,
+  gone: ReadonlySet<string>,
+): SampleStanding => ({
+  pending: pending + by.pending,
+  succeeded: succeeded + by.succeeded,
+  failed: failed + by.failed,
+  remembered: [...remembered.filter(({ key }) => !gone.has(key)), ...by.remembered],
 })

@@ -9,7 +9,7 @@ import { addUsage, readUsage, zeroUsage } from '../tokens/usage.ts'
 import type { Context } from './context.ts'
 import { resultFileName } from './files.ts'
 import { Interrupted, pause, withPatience } from './patience.ts'
-import { scanResults } from './result-index.ts'
+import { type ResultIndex, scanResults } from './result-index.ts'
 
 type EndedFile = FileIn<'ended'>
 
@@ -17,21 +17,29 @@ type EndedFile = FileIn<'ended'>
 const FIRST_FULL_WAIT_MS = 30_000
 const LONGEST_FULL_WAIT_MS = 15 * 60_000
 
+export interface CollectorOptions {
+  /** Answers are not wanted any more (`--wipe-task`). */
+  readonly discarding: boolean
+  /** Is told where the answers are in a file that was just received. */
+  readonly onScanned: (file: number, index: ResultIndex) => void
+}
+
 /** Takes what an ended batch produced: downloads it, makes it durable, and settles what it cost. */
 export class Collector {
   readonly #context: Context
   readonly #prices: PriceTable
-  /** Answers are not wanted any more (`--wipe-task`). */
   readonly #discarding: boolean
+  readonly #onScanned: CollectorOptions['onScanned']
   readonly #blocked = new Map<number, string>()
   #finalised = 0
   #fullWaits = 0
   #fullSinceMs: number | undefined
 
-  constructor(context: Context, prices: PriceTable, { discarding }: { readonly discarding: boolean }) {
+  constructor(context: Context, prices: PriceTable, { discarding, onScanned }: CollectorOptions) {
     this.#context = context
     this.#prices = prices
     this.#discarding = discarding
+    this.#onScanned = onScanned
   }
 
   /** Failed batches that wait for a person, and why they failed. */
@@ -143,7 +151,9 @@ export class Collector {
       if (cost === undefined) totals.unpriced++
       else totals.costNanoUsd += cost
     }
-    const { oddLines } = await scanResults(store, { id: file.id, suffix: resultFileName(file.id) }, onReply)
+    const suffix = resultFileName(file.id)
+    const { index, oddLines } = await scanResults(store, { id: file.id, suffix }, onReply)
+    this.#onScanned(file.id, index)
     if (oddLines > 0)
       this.#warn(
         'odd_lines',

@@ -67,7 +67,10 @@ export class Engine {
     const found = context.store.durable.state.files.values()
     const reader = new ResultReader(context, prices)
     this.#submitter = new Submitter(context, { found, closing: mode !== 'work', sentBefore })
-    this.#collector = new Collector(context, prices, { discarding: mode === 'discard' })
+    this.#collector = new Collector(context, prices, {
+      discarding: mode === 'discard',
+      onScanned: (file, index) => reader.keep(file, index),
+    })
     this.#poller = new Poller(context, { cancelling: mode === 'cancel' || mode === 'discard' })
     this.#sender = new DirectSender(context, {
       reader,

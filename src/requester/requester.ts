@@ -189,18 +189,23 @@ export class GPTRequester {
 
   /** Commits a verdict: the verdict itself, its output, its sample, and the line of another try. */
   async judge(result: RequestResult, verdict: Verdict, over: JudgeOverrides = {}): Promise<Judgement> {
-    const { store, emit } = this.#opened.context
     const tools = this.#judgeTools
     const checked = checkVerdict(result, verdict, tools, over)
-    const done = store.commit((draft) => {
+    const done = this.#opened.context.store.commit((draft) => {
       const judgement = addJudgement(draft, result, checked, tools, over)
       this.#engine?.judged(result.request)
       return judgement
     })
+    // Many verdicts wait for their commit at one time: what waits must not hold on to the reply.
+    return this.#judged(result.key, done)
+  }
+
+  async #judged(key: string, done: Promise<Judgement>): Promise<Judgement> {
+    const { emit } = this.#opened.context
     const judgement = await done
     const { kind, reason } = judgement
     if (kind !== 'accepted')
-      emit({ kind: 'request-failed', key: result.key, reason: reason ?? '', final: kind === 'rejected' })
+      emit({ kind: 'request-failed', key, reason: reason ?? '', final: kind === 'rejected' })
     return judgement
   }
 

@@ -17,6 +17,8 @@ import { type ResultIndex, requestOf, scanResults } from './result-index.ts'
 
 type ReadableFile = FileIn<'received' | 'direct'>
 
+const MOST_KEPT = 2
+
 interface LineAgain {
   readonly request: number
   readonly text: string
@@ -26,18 +28,26 @@ interface LineAgain {
 export class ResultReader {
   readonly #context: Context
   readonly #prices: PriceTable
+  /** Files that were scanned when they were received, to be read soon: need not be scanned again. */
+  readonly #scanned = new Map<number, ResultIndex>()
 
   constructor(context: Context, prices: PriceTable) {
     this.#context = context
     this.#prices = prices
   }
 
+  /** Keeps what a scan found until the file is read. A large index has its price in memory: only the last few. */
+  keep(file: number, index: ResultIndex): void {
+    this.#scanned.set(file, index)
+    const [oldest] = this.#scanned.keys()
+    if (oldest !== undefined && this.#scanned.size > MOST_KEPT) this.#scanned.delete(oldest)
+  }
+
   /** The results of a received batch or of the answered part of a direct set. Stops early when the run is to stop. */
   async *results(file: ReadableFile): AsyncGenerator<RequestResult> {
     const { store, stop } = this.#context
     const suffix = file.phase === 'direct' ? repliesFileName(file.id) : resultFileName(file.id)
-    const { index } =
-      store.length(suffix) > 0 ? await scanResults(store, { id: file.id, suffix }) : { index: new Map() }
+    const index = await this.#indexOf(file.id, suffix)
     const replies = index.size > 0 ? await WindowReader.open(store.fs, store.path(suffix)) : undefined
     try {
       let lineNumber = 0
@@ -90,6 +100,14 @@ export class ResultReader {
         ? this.#prices.costNanoUsd(usage, { model: file.model, api: via, at: clock.now() })
         : 0,
     }
+  }
+
+  async #indexOf(id: number, suffix: string): Promise<ResultIndex> {
+    const { store } = this.#context
+    const kept = this.#scanned.get(id)
+    this.#scanned.delete(id)
+    if (kept) return kept
+    return store.length(suffix) > 0 ? (await scanResults(store, { id, suffix })).index : new Map()
   }
 
   async #outcome(

@@ -106,8 +106,16 @@ export class TaskStore {
    * Runs `plan` at once on the draft, and resolves with what it returned when its group is durable. A plan must find
    * fault before its first step: it cannot be taken back alone.
    */
-  async commit<Result>(plan: (draft: Draft) => Result): Promise<Result> {
-    const result = plan(this.#open)
+  commit<Result>(plan: (draft: Draft) => Result): Promise<Result> {
+    // The plan is let go of here: with it everything it was made from would be kept until its group is durable.
+    try {
+      return this.#durably(plan(this.#open))
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
+  async #durably<Result>(result: Result): Promise<Result> {
     if (!this.#open.isEmpty) {
       await new Promise<void>((resolve, reject) => {
         this.#waiters.push({ resolve, reject })

@@ -86,6 +86,7 @@ function withAttempt<Rest extends object>(result: RequestResult, rest: Rest): Ta
   const cost = costNanoUsd === undefined ? undefined : costNanoUsd / NANO
   let body: EndpointBodies[Endpoint] | undefined
   return {
+    ...rest,
     key,
     sample,
     meta,
@@ -97,6 +98,5 @@ function withAttempt<Rest extends object>(result: RequestResult, rest: Rest): Ta
       body ??= JSON.parse(bodyText) as EndpointBodies[Endpoint]
       return body
     },
-    ...rest,
   }
 }

@@ -5,6 +5,7 @@ import { RequestIndex } from '../../src/batch/request-index.ts'
 import type { RequestTable } from '../../src/batch/request-table.ts'
 import { type Step, stepSchema } from '../../src/batch/steps.ts'
 import { initialState, type TaskState } from '../../src/batch/task-state.ts'
+import { PHASES, queueFile } from '../support/queue-files.ts'
 import { lives, type Move, stepsOf } from '../support/step-walk.ts'
 import { dumpTask } from '../support/task-dump.ts'
 
@@ -126,6 +127,22 @@ describe('after any life', () => {
   })
 })
 
+test('the tag of every attempt is known for as long as no batch of it was seen, also through a wipe', () => {
+  fc.assert(
+    fc.property(lives(80), (moves) => {
+      const { state, steps } = live(moves)
+      const inFiles = [...state.files.values()].flatMap((file) => ('tag' in file ? [file.tag] : []))
+      const known = new Set([...inFiles, ...state.retiredTags.keys()])
+      for (const [at, step] of steps.entries()) {
+        if (step.kind !== 'intent') continue
+        const later = steps.slice(at + 1).filter((one) => 'file' in one && one.file === step.file)
+        if (!later.some(({ kind }) => kind === 'created')) expect(known).toContain(step.tag)
+      }
+    }),
+    { numRuns: 300 },
+  )
+})
+
 test('the steps, written as JSON, read back and replayed, give the same state and requests', () => {
   fc.assert(
     fc.property(lives(80), (moves) => {
@@ -167,6 +184,16 @@ test('lives reach every kind of step and every phase of a file', () => {
   expect(phases.size).toBe(10)
 })
 
+function isPossible(state: TaskState, step: Step): boolean {
+  try {
+    applyStep(state, new RequestIndex(), step)
+    return true
+  } catch (error) {
+    expect(error).toBeInstanceOf(ImpossibleStep)
+    return false
+  }
+}
+
 describe('a step that cannot follow', () => {
   const open: Step = { kind: 'open', file: 1, endpoint: '/v1/responses', model: 'm' }
   const sealed: Step = { kind: 'seal', file: 1, as: 'batch' }
@@ -199,6 +226,38 @@ describe('a step that cannot follow', () => {
     const table = new RequestIndex()
     const state = before.reduce((so, one) => applyStep(so, table, one), initialState)
     expect(() => applyStep(state, table, step)).toThrow(ImpossibleStep)
+  })
+
+  test.each<[string, Step]>([
+    ['accepted', { kind: 'accepted', requests: [1], lines: 1, part: 1 }],
+    ['rejected', { kind: 'rejected', request: 1, reason: 'x' }],
+    ['queued again', { kind: 'requeue', file: 1, why: 'retry', requests: [1], bytes: 10 }],
+  ])('is refused when a request that has its verdict is %s', (_, step) => {
+    const table = new RequestIndex()
+    const judged: Step = { kind: 'accepted', requests: [1], lines: 0, part: 1 }
+    const state = [open, add, judged].reduce((so, one) => applyStep(so, table, one), initialState)
+    expect(() => applyStep(state, table, step)).toThrow(ImpossibleStep)
+    expect(table.get(1).state).toBe('succeeded')
+  })
+
+  const file = 1
+  const steps: readonly (readonly [string, Step])[] = [
+    ['open', { kind: 'seal', file, as: 'batch' }],
+    ['sealed', { kind: 'intent', file, tag: 't' }],
+    ['intended', { kind: 'uploaded', file, inputFileId: 'f' }],
+    ['uploaded', { kind: 'doubt', file, why: '' }],
+    ['uploaded doubtful', { kind: 'fenced', file, at: 0 }],
+    ['uploaded doubtful fenced', { kind: 'created', file, batchId: 'b', inputFileId: 'f' }],
+    ['intended uploaded doubtful fenced ended', { kind: 'abandoned', file, why: '', litter: [] }],
+    ['remote', { kind: 'remote', file, status: 'finalizing' }],
+    ['remote', { kind: 'ended', file, status: 'completed' }],
+  ]
+  test.each(steps)('is refused in every phase but: %s', (allowed, step) => {
+    const inPhase = PHASES.map(
+      (phase) => [phase, { ...initialState, files: new Map([[1, queueFile(phase)]]) }] as const,
+    )
+    const possible = inPhase.filter(([, state]) => isPossible(state, step)).map(([phase]) => phase)
+    expect(possible).toEqual(allowed.split(' '))
   })
 
   test.each<[string, Step]>([

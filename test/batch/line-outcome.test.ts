@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { classifyLine, missingLine, parseResultLine } from '../../src/batch/line-outcome.ts'
-import { ENDPOINTS, type WireResultLine } from '../../src/openai/wire.ts'
+import { ENDPOINTS, type Endpoint, type WireResultLine } from '../../src/openai/wire.ts'
 
 const endpoints = fc.constantFrom(...ENDPOINTS)
 const odd = fc.oneof(fc.jsonValue({ maxDepth: 2 }), fc.constantFrom(null, '', 0, 200, '429', {}, []))
@@ -33,7 +33,7 @@ const lines = fc.oneof(
 )
 
 /** What a line of text comes to; undefined when it is no result line. */
-function outcomeOf(text: string, endpoint = ENDPOINTS[0]) {
+function outcomeOf(text: string, endpoint: Endpoint = ENDPOINTS[0]) {
   const line = parseResultLine(text)
   return line && classifyLine(line, endpoint)
 }

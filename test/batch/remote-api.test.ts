@@ -9,8 +9,8 @@ test('the port to the server is types only: nothing of it is there at run time',
 })
 
 test('a create takes what to create and a signal, and nobody can ask it to retry', () => {
-  expectTypeOf<RemoteApi['createBatch']>().parameters.toEqualTypeOf<
-    [request: CreateBatchRequest, signal?: AbortSignal]
+  expectTypeOf<Parameters<RemoteApi['createBatch']>>().toEqualTypeOf<
+    [request: CreateBatchRequest, signal?: AbortSignal | undefined]
   >()
   expectTypeOf<RemoteApi['createBatch']>().returns.toEqualTypeOf<Promise<WireBatch>>()
   expectTypeOf<keyof CreateBatchRequest>().toEqualTypeOf<

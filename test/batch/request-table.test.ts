@@ -39,30 +39,35 @@ type Change =
   | { readonly do: 'forget'; readonly states: readonly RequestState[] }
   | { readonly do: 'write' | 'written' | 'fail' }
 
+const adding: fc.Arbitrary<Change> = fc.record({
+  do: fc.constant('add'),
+  identity: identities,
+  record: recordOf(live),
+})
+const setting: fc.Arbitrary<Change> = fc.record({
+  do: fc.constant('set'),
+  pick: fc.nat(),
+  record: recordOf(live),
+})
+const remembering: fc.Arbitrary<Change> = fc.record({
+  do: fc.constant('remember'),
+  sample: fc.constantFrom(...NAMES),
+  key: fc.constantFrom('a', 'b', 'c', 'd', 'e'),
+  value: fc.nat(9),
+})
+const forgetting: fc.Arbitrary<Change> = fc.record({
+  do: fc.constant('forget'),
+  states: fc.subarray<RequestState>(['pending', 'succeeded', 'failed']),
+})
+const writing: fc.Arbitrary<Change> = fc.record({ do: fc.constantFrom('write', 'write', 'written', 'fail') })
+
 const changes = fc.array(
-  fc.oneof<fc.Arbitrary<Change>[]>(
-    {
-      weight: 4,
-      arbitrary: fc.record({ do: fc.constant('add'), identity: identities, record: recordOf(live) }),
-    },
-    { weight: 4, arbitrary: fc.record({ do: fc.constant('set'), pick: fc.nat(), record: recordOf(live) }) },
-    {
-      weight: 2,
-      arbitrary: fc.record({
-        do: fc.constant('remember'),
-        sample: fc.constantFrom(...NAMES),
-        key: fc.constantFrom('a', 'b', 'c', 'd', 'e'),
-        value: fc.nat(9),
-      }),
-    },
-    {
-      weight: 1,
-      arbitrary: fc.record({
-        do: fc.constant('forget'),
-        states: fc.subarray(['pending', 'succeeded', 'failed']),
-      }),
-    },
-    { weight: 3, arbitrary: fc.record({ do: fc.constantFrom('write', 'write', 'written', 'fail') }) },
+  fc.oneof(
+    { weight: 4, arbitrary: adding },
+    { weight: 4, arbitrary: setting },
+    { weight: 2, arbitrary: remembering },
+    { weight: 1, arbitrary: forgetting },
+    { weight: 3, arbitrary: writing },
   ),
   { maxLength: 40 },
 )

@@ -87,7 +87,7 @@ function settled(world: World): World {
 }
 
 describe('the exploration finds what is wrong with a protocol that', () => {
-  const twisted = (twist: Protocol): World[] => explore(twist, 2)
+  const twisted = (twist: Protocol, mostTags = 2): World[] => explore(twist, mostTags)
 
   test('begins anew without a fence', () => {
     const hasty: Protocol = (file, facts) =>
@@ -111,8 +111,9 @@ describe('the exploration finds what is wrong with a protocol that', () => {
   test('creates again after a crash', () => {
     const forgetful: Protocol = (file, facts) =>
       nextSubmitAction(file, { ...facts, resumed: file.phase === 'uploaded' ? false : facts.resumed })
-    expect(twisted(forgetful).some(hasTwo)).toBe(true)
-    expect(twisted(forgetful).some(({ creates }) => new Set(creates).size < creates.length)).toBe(true)
+    const found = twisted(forgetful, 1)
+    expect(found.some(hasTwo)).toBe(true)
+    expect(found.some(({ creates }) => new Set(creates).size < creates.length)).toBe(true)
   })
 })
 
@@ -121,6 +122,7 @@ const factSets = fc.record<SubmitFacts>({
   resumed: fc.boolean(),
   uploadAbsent: fc.boolean(),
   batchAbsent: fc.boolean(),
+  graceWaited: fc.boolean(),
   nowMs: fc.integer({ min: -1e6, max: 1e6 }),
   graceMs: fc.nat(100_000),
 })
@@ -129,6 +131,7 @@ const facts: SubmitFacts = {
   resumed: false,
   uploadAbsent: false,
   batchAbsent: false,
+  graceWaited: false,
   nowMs: 0,
   graceMs: 1000,
 }
@@ -179,6 +182,21 @@ describe('the grace after a fence', () => {
         expect(action).toEqual(
           passed < graceMs ? { do: 'wait', untilMs: fencedAt + graceMs } : { do: 'find-batch' },
         )
+      }),
+    )
+  })
+
+  test('is waited for once and in whole when the clock was set back', () => {
+    fc.assert(
+      fc.property(fc.nat(1e6), fc.nat(1e5), fc.integer({ min: 1, max: 1e9 }), (fencedAt, graceMs, back) => {
+        const nowMs = fencedAt - back
+        const known = { ...facts, nowMs, graceMs: graceMs + 1 }
+        expect(nextSubmitAction(fenced(fencedAt), known)).toEqual({
+          do: 'wait',
+          untilMs: nowMs + graceMs + 1,
+        })
+        const waited = { ...known, nowMs: nowMs + graceMs + 1, graceWaited: true }
+        expect(nextSubmitAction(fenced(fencedAt), waited)).toEqual({ do: 'find-batch' })
       }),
     )
   })
