@@ -151,7 +151,8 @@ export class DirectSender {
         throw new WaitedTooLong('a direct call', clock.now() - begunMs, problem)
       }
       if (answer instanceof RemoteError) await this.#noteUncertain(file, line)
-      await this.#pauseOrGiveBack(file, line, problem, failures)
+      const why = answer instanceof RemoteError ? 'uncertain' : 'unsent'
+      await this.#pauseOrGiveBack(file, line, { problem, failures, why })
     }
   }
 
@@ -175,7 +176,7 @@ export class DirectSender {
   async #accepted(file: DirectFile, line: Line, answer: DirectReply | RemoteError): Promise<DirectReply> {
     if (answer instanceof RemoteError) throw answer
     if (answer.status === 401 || answer.status === 403) {
-      await this.#giveBack(file, line)
+      await this.#giveBack(file, line, 'unsent')
       throw refusedKey(answer)
     }
     this.#rate =
@@ -198,26 +199,25 @@ export class DirectSender {
     )
   }
 
-  /** The line goes back to the queue: the server did nothing about it, and nothing is on the wire. */
-  async #giveBack(file: DirectFile, line: Line): Promise<void> {
+  /** The line goes back to the queue: nothing of it is on the wire any more. */
+  async #giveBack(file: DirectFile, line: Line, why: 'unsent' | 'uncertain'): Promise<void> {
     const { store, settings } = this.#context
     const again = { endpoint: file.endpoint, model: file.model, bodyText: lineBody(line.text) }
-    await store.commit((draft) => enqueueAgain(draft, line.request, again, { why: 'unsent' }, settings.seal))
+    await store.commit((draft) => enqueueAgain(draft, line.request, again, { why }, settings.seal))
   }
 
   /** Waits for the next try, or gives the line back when the run stops meanwhile. */
   async #pauseOrGiveBack(
     file: DirectFile,
     line: Line,
-    problem: RemoteError,
-    failures: number,
+    { problem, failures, why }: { problem: RemoteError; failures: number; why: 'unsent' | 'uncertain' },
   ): Promise<void> {
     const { clock } = this.#context
     const ms = Math.max(pauseMs(failures, problem.retryAfterMs), this.#rate.pausedUntilMs - clock.now())
     try {
       await pause(this.#context, `direct calls: ${problem.message}`, ms)
     } catch (error) {
-      if (error instanceof Interrupted) await this.#giveBack(file, line)
+      if (error instanceof Interrupted) await this.#giveBack(file, line, why)
       throw error
     }
   }

@@ -81,6 +81,26 @@ describe('the window', () => {
     await fc.assert(fc.asyncProperty(fc.array(read), agree), { numRuns: 50 })
   })
 
+  test('announced pieces are read along, whatever their order', async () => {
+    const content = Array.from({ length: 5000 }, (_, n) => `${n}`.padStart(9, '0')).join('\n')
+    const piece = (n: number) => ({ offset: n * 10, bytes: 9 })
+    const reader = await WindowReader.open(fsWith(content), '/f')
+    const backwards = Array.from({ length: 1000 }, (_, n) => piece(3998 - n))
+    expect(await reader.read(39_990, 9, [...backwards, piece(10)])).toBe('000003999')
+    expect(reader.readNow(39_980, 9)).toBe('000003998')
+    expect(reader.readNow(29_990, 9)).toBe('000002999')
+    expect(reader.readNow(100, 9)).toBe('000000010')
+    expect(reader.readNow(200, 9)).toBeUndefined()
+  })
+
+  test('no more than a window is read along', async () => {
+    const reader = await WindowReader.open(fsWith('0123456789'.repeat(5000)), '/f', { windowBytes: 40 })
+    const far = Array.from({ length: 9 }, (_, n) => ({ offset: n * 5000, bytes: 10 }))
+    expect(await reader.read(45_000, 10, far)).toBe('0123456789')
+    expect(reader.readNow(10_000, 10)).toBe('0123456789')
+    expect(reader.readNow(15_000, 10)).toBeUndefined()
+  })
+
   test('beyond the end is an error that names the file', async () => {
     const reader = await WindowReader.open(fsWith('short'), '/f')
     await expect(reader.read(3, 9)).rejects.toMatchObject({ code: 'read_beyond_end', name: 'StateError' })
