@@ -20,6 +20,8 @@ const LONGEST_FULL_WAIT_MS = 15 * 60_000
 export interface CollectorOptions {
   /** Answers are not wanted any more (`--wipe-task`). */
   readonly discarding: boolean
+  /** Requests without an answer are to be forgotten (`--wipe-requests`): answers that are gone stop nothing. */
+  readonly givingUp: boolean
   /** Is told where the answers are in a file that was just received. */
   readonly onScanned: (file: number, index: ResultIndex) => void
 }
@@ -29,13 +31,15 @@ export class Collector {
   readonly #context: Context
   readonly #prices: PriceTable
   readonly #discarding: boolean
+  readonly #givingUp: boolean
   readonly #onScanned: CollectorOptions['onScanned']
   readonly #blocked = new Map<number, string>()
   #finalised = 0
   #fullWaits = 0
   #fullSinceMs: number | undefined
 
-  constructor(context: Context, prices: PriceTable, { discarding, onScanned }: CollectorOptions) {
+  constructor(context: Context, prices: PriceTable, { discarding, givingUp, onScanned }: CollectorOptions) {
+    this.#givingUp = givingUp
     this.#context = context
     this.#prices = prices
     this.#discarding = discarding
@@ -53,7 +57,7 @@ export class Collector {
     if (this.#discarding) return this.#receive(file, emptyTotals())
     if (file.status === 'failed' && !hasAnswers(file)) return this.#takeFailed(file)
     if (hasAnswers(file)) {
-      await this.#download(file)
+      if (!(await this.#couldDownload(file))) return
       await this.#receive(file, await this.#settle(file))
     } else await this.#receive(file, emptyTotals())
     this.#fullWaits = 0
@@ -102,6 +106,18 @@ export class Collector {
     await store.commit((draft) =>
       draft.apply({ kind: 'abandoned', file: file.id, why, litter: remoteFilesOf(file) }),
     )
+  }
+
+  async #couldDownload(file: EndedFile): Promise<boolean> {
+    try {
+      await this.#download(file)
+      return true
+    } catch (error) {
+      if (!this.#givingUp || !(error instanceof StateError) || error.code !== 'answers_gone') throw error
+      this.#blocked.set(file.id, error.message)
+      this.#warn('answers_gone', `the answers of batch ${file.batchId} are gone; its requests are given up`)
+      return false
+    }
   }
 
   async #download(file: EndedFile): Promise<void> {

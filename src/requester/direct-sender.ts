@@ -147,11 +147,13 @@ export class DirectSender {
       const problem = answer instanceof RemoteError ? answer : pushback(answer)
       if (!problem) return this.#accepted(file, line, answer)
       this.#slowDown(problem.retryAfterMs)
-      if (clock.now() - begunMs >= settings.maxWaitMs) {
-        throw new WaitedTooLong('a direct call', clock.now() - begunMs, problem)
-      }
-      if (answer instanceof RemoteError) await this.#noteUncertain(file, line)
       const why = answer instanceof RemoteError ? 'uncertain' : 'unsent'
+      if (why === 'uncertain') await this.#noteUncertain(file, line)
+      const waitedMs = clock.now() - begunMs
+      if (waitedMs >= settings.maxWaitMs) {
+        await this.#giveBack(file, line, why)
+        throw new WaitedTooLong('a direct call', waitedMs, problem)
+      }
       await this.#pauseOrGiveBack(file, line, { problem, failures, why })
     }
   }
@@ -238,18 +240,18 @@ export class DirectSender {
         `cannot read back the reply line of ${line.customId}: ${text.slice(0, 200)}`,
       )
     const outcome = classifyLine(result, file.endpoint)
-    const described = await this.#options.reader.describe(file, line.request, line.text, outcome)
+    const { usage, costNanoUsd } = this.#options.reader.priced(file, outcome)
     await store.commit((draft) => {
       draft.append(repliesFileName(file.id), `${text}\n`)
       draft.apply({
         kind: 'received',
         file: file.id,
         requests: [line.request],
-        usage: described.usage ?? zeroUsage,
-        ...(described.costNanoUsd !== undefined && { costNanoUsd: described.costNanoUsd }),
-        ...(described.costNanoUsd === undefined && { unpriced: 1 }),
+        usage: usage ?? zeroUsage,
+        ...(costNanoUsd === undefined ? { unpriced: 1 } : { costNanoUsd }),
       })
     })
+    const described = await this.#options.reader.describe(file, line.request, line.text, outcome)
     this.#report(described, reply)
     await this.#options.deliver(described)
   }

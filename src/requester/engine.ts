@@ -69,6 +69,7 @@ export class Engine {
     this.#submitter = new Submitter(context, { found, closing: mode !== 'work', sentBefore })
     this.#collector = new Collector(context, prices, {
       discarding: mode === 'discard',
+      givingUp: mode === 'cancel',
       onScanned: (file, index) => reader.keep(file, index),
     })
     this.#poller = new Poller(context, { cancelling: mode === 'cancel' || mode === 'discard' })

@@ -67,7 +67,10 @@ export class Poller {
 
   async #poll(files: readonly RemoteFile[]): Promise<void> {
     if (this.#cancelling) for (const file of files) await this.#cancel(file)
-    const method = pollMethod({ outstanding: files.length, lastListPages: this.#lastListPages })
+    const { retiredTags } = this.#context.store.durable.state
+    const facts = { outstanding: files.length, lastListPages: this.#lastListPages }
+    // Only a listing shows a batch of an attempt that was given up.
+    const method = retiredTags.size > 0 ? 'list' : pollMethod(facts)
     if (method === 'list') await this.#pollByList(files)
     else for (const file of files) await this.#retrieve(file)
   }
@@ -75,11 +78,13 @@ export class Poller {
   async #cancel(file: RemoteFile): Promise<void> {
     if (this.#cancelled.has(file.batchId)) return
     this.#cancelled.add(file.batchId)
+    await this.#cancelIfGoing(file.batchId)
+  }
+
+  async #cancelIfGoing(batchId: string): Promise<void> {
     const { api, stop } = this.#context
     try {
-      await withPatience(this.#context, `cancelling batch ${file.batchId}`, () =>
-        api.cancelBatch(file.batchId, stop),
-      )
+      await withPatience(this.#context, `cancelling batch ${batchId}`, () => api.cancelBatch(batchId, stop))
     } catch (error) {
       // A batch that is over cannot be cancelled; the poll that follows tells how it ended.
       if (!(error instanceof RemoteError) || error.acted !== 'no' || isAuthError(error)) throw error
@@ -114,13 +119,11 @@ export class Poller {
    * answered stays at the server.
    */
   async #noteStray(batch: WireBatch): Promise<void> {
-    const { store, api, emit, stop } = this.#context
+    const { store, emit } = this.#context
     const tag = batch.metadata?.[TAG_KEY]
     const { retiredTags, strays } = store.durable.state
     if (tag === undefined || !retiredTags.has(tag) || strays.has(batch.id)) return
-    if (!terminalStatus(batch.status)) {
-      await withPatience(this.#context, `cancelling batch ${batch.id}`, () => api.cancelBatch(batch.id, stop))
-    }
+    if (!terminalStatus(batch.status)) await this.#cancelIfGoing(batch.id)
     await store.commit((draft) =>
       draft.apply({ kind: 'stray', tag, batchId: batch.id, status: batch.status, litter: [] }),
     )
@@ -141,8 +144,9 @@ export class Poller {
         ),
       )
     } catch (error) {
-      if (error instanceof RemoteError && error.status === 404) throw batchGone(file, error)
-      throw error
+      if (!(error instanceof RemoteError) || error.status !== 404) throw error
+      if (!this.#cancelling) throw batchGone(file, error)
+      await this.#commit({ kind: 'ended', file: file.id, status: 'cancelled' })
     }
   }
 

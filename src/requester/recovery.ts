@@ -102,7 +102,8 @@ async function requeueUnanswered(context: Context, file: FileIn<'direct'>): Prom
   }
 }
 
-const isOutstanding = inPhase('uploaded', 'doubtful', 'fenced', 'remote', 'ended')
+/** What an account can be recognised by. Of a fenced file nothing is left: its input was deleted. */
+const isOutstanding = inPhase('uploaded', 'doubtful', 'remote', 'ended')
 
 /**
  * Makes sure that the key in use belongs to the account that the task's batches were created with. With nothing
@@ -126,7 +127,7 @@ export async function checkAccount(context: Context): Promise<void> {
 
 async function mustKnow(
   context: Context,
-  outstanding: readonly FileIn<'uploaded' | 'doubtful' | 'fenced' | 'remote' | 'ended'>[],
+  outstanding: readonly FileIn<'uploaded' | 'doubtful' | 'remote' | 'ended'>[],
 ): Promise<void> {
   const { api, stop } = context
   const batch = outstanding.find(inPhase('remote', 'ended'))

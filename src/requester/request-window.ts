@@ -14,6 +14,8 @@ export class RequestWindow {
   /** By request number, the pass in which its key was last given. */
   #seen = new Uint32Array(1024)
   #changedBodies = 0
+  /** What was given in this pass for requests whose committed body is another. */
+  #changed = new Map<number, string>()
 
   get isEmpty(): boolean {
     return this.#requests.size === 0
@@ -32,6 +34,7 @@ export class RequestWindow {
   /** From here on a key may be given again. */
   beginPass(): void {
     this.#pass++
+    this.#changed = new Map()
   }
 
   add(request: PreparedRequest): void {
@@ -54,12 +57,17 @@ export class RequestWindow {
     if (waiting) return true
     const request = committed.find(key)
     if (request === undefined) return false
-    if (committed.identity(request).hash !== hash) {
-      if (this.#seen[request] === this.#pass) throw twoBodies(key)
-      this.#changedBodies++
-    }
+    const first = this.#changed.get(request) ?? committed.identity(request).hash
+    if (this.#seen[request] === this.#pass && first !== hash) throw twoBodies(key)
+    if (first !== hash) this.#noteChanged(request, hash)
     this.markSeen(request)
     return true
+  }
+
+  /** Counted once in a run, however many passes there are. */
+  #noteChanged(request: number, hash: string): void {
+    this.#changed.set(request, hash)
+    if (!this.#seen[request]) this.#changedBodies++
   }
 
   /** Notes that a request's key was given in this pass. */
@@ -73,7 +81,7 @@ export class RequestWindow {
   }
 }
 
-const twoBodies = (key: string): TaskError =>
+export const twoBodies = (key: string): TaskError =>
   new TaskError(
     'duplicate_key',
     `key ${JSON.stringify(key)} was given twice with different bodies; a key names one request, so make keys unique`,

@@ -15,10 +15,10 @@ import {
 } from './judging.ts'
 import { type OpenedTask, openTask, type RequesterOptions } from './opening.ts'
 import { type NewRequest, prepareRequest } from './prepare.ts'
-import { enqueueDirect, enqueueNew } from './queue.ts'
+import { enqueueDirect, enqueueNew, type PreparedRequest } from './queue.ts'
 import { checkAccount, recover } from './recovery.ts'
 import type { RequestResult } from './request-result.ts'
-import { RequestWindow } from './request-window.ts'
+import { RequestWindow, twoBodies } from './request-window.ts'
 import { commitWiped } from './wipe.ts'
 
 /** Why a run ended, or may end. Only `complete` means that nothing is left to do. */
@@ -167,16 +167,21 @@ export class GPTRequester {
   /** Commits requests of their own and sends them directly, whatever their number. Their results come by `results`. */
   async direct(requests: readonly NewRequest[]): Promise<void> {
     const { store } = this.#opened.context
-    const prepared = requests
-      .map((request) => prepareRequest(request, this.#options.prepare))
-      .filter((one) => !this.#window.isKnown(one, store.head.requests))
-    await store.commit((draft) => enqueueDirect(draft, prepared))
+    const fresh = new Map<string, PreparedRequest>()
+    for (const request of requests) {
+      const prepared = prepareRequest(request, this.#options.prepare)
+      if (this.#window.isKnown(prepared, store.head.requests)) continue
+      if ((fresh.get(prepared.key)?.hash ?? prepared.hash) !== prepared.hash) throw twoBodies(prepared.key)
+      fresh.set(prepared.key, prepared)
+    }
+    await store.commit((draft) => enqueueDirect(draft, [...fresh.values()]))
     this.push()
   }
 
   /** Results as they come, until nothing is left to do or nothing can be done. Throws what stopped the run. */
   async *results(): AsyncGenerator<RequestResult> {
     if (this.#running.isFinished) await this.#driving
+    if (this.#holds === 0) await this.commit()
     this.push()
     yield* this.#running.results()
   }
@@ -245,6 +250,8 @@ export class GPTRequester {
       await store.close()
       await task.lock.release()
     }
+    // What failed while the run wound down has been told to nobody yet.
+    if (this.#engine?.failure !== undefined) throw this.#engine.failure
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -286,7 +293,7 @@ export class GPTRequester {
       prices: this.#prices,
       sentBefore: this.#sentBefore,
       foundDirect: this.#foundDirect,
-      isProducing: () => this.#holds > 0 || !this.#window.isEmpty,
+      isProducing: () => this.#holds > 0,
       onHalt: () => this.halt(),
     })
   }

@@ -77,11 +77,11 @@ export class ResultReader {
     lineText: string,
     outcome: LineOutcome,
   ): Promise<RequestResult> {
-    const { store, clock } = this.#context
+    const { store } = this.#context
     const { requests, state } = store.durable
     const { key, sample, params, metaAt } = requests.identity(request)
     const via = file.phase === 'direct' ? 'direct' : 'batch'
-    const usage = outcome.kind === 'reply' ? readUsage(outcome.body.usage) : undefined
+    const { usage, costNanoUsd } = this.priced(file, outcome)
     return {
       request,
       key,
@@ -96,9 +96,7 @@ export class ResultReader {
       bodyText: lineBody(lineText),
       outcome,
       usage,
-      costNanoUsd: usage
-        ? this.#prices.costNanoUsd(usage, { model: file.model, api: via, at: clock.now() })
-        : 0,
+      costNanoUsd,
     }
   }
 
@@ -108,6 +106,15 @@ export class ResultReader {
     this.#scanned.delete(id)
     if (kept) return kept
     return store.length(suffix) > 0 ? (await scanResults(store, { id, suffix })).index : new Map()
+  }
+
+  /** What an outcome used and cost. */
+  priced(file: ReadableFile, outcome: LineOutcome): Pick<RequestResult, 'usage' | 'costNanoUsd'> {
+    const usage = outcome.kind === 'reply' ? readUsage(outcome.body.usage) : undefined
+    if (!usage) return { usage, costNanoUsd: 0 }
+    const api = file.phase === 'direct' ? 'direct' : 'batch'
+    const query = { model: file.model, api, at: this.#context.clock.now() } as const
+    return { usage, costNanoUsd: this.#prices.costNanoUsd(usage, query) }
   }
 
   async #outcome(

@@ -6,7 +6,7 @@ import { errorText, RemoteError } from '../errors.ts'
 import { assertNever } from '../util/exhaustive.ts'
 import type { Context } from './context.ts'
 import { queueFileName } from './files.ts'
-import { Interrupted, pause, withPatience } from './patience.ts'
+import { pause, withPatience } from './patience.ts'
 import { findBatch, findUpload, TAG_KEY, uploadName } from './remote-search.ts'
 
 /** Batch inputs and outputs are deleted by us; should that never happen, by the server after 30 days. */
@@ -304,6 +304,3 @@ const isFileNotFound = (error: RemoteError): boolean =>
   (error.status === 404 || error.status === 400) &&
   /file/i.test(error.message) &&
   /not (be )?(found|exist)|no such|cannot find|does not exist/i.test(error.message)
-
-/** Ends of an activity that are not failures. */
-export const isQuietEnd = (error: unknown): boolean => error instanceof Interrupted

@@ -44,7 +44,9 @@ export async function previewTask(options: PreviewOptions): Promise<RunSummary> 
   const { settings, fs, emit, setParams } = options
   const { taskDir, name } = settings.options
   const view = await readTask(fs, taskDir, name)
-  setParams(currentParams(view.state) ?? (await options.createParams()))
+  const isNew = settings.options.reinitParams || settings.options.wipeTask
+  const known = isNew ? undefined : currentParams(view.state)
+  setParams(known ?? (await options.createParams()))
   emit({ kind: 'run-started', task: name, counts: requestCounts(view.state) })
   options.setView(view)
   const { groups, added } = await collect(options, (key) => staysCommitted(view, key, settings.options))

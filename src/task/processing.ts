@@ -5,13 +5,16 @@
 export class Processing<Item extends { readonly sample: string }> {
   readonly #handle: (item: Item) => Promise<void>
   readonly #concurrency: number
+  readonly #onFailure: () => void
   readonly #running = new Set<Promise<void>>()
   readonly #bySample = new Map<string, Promise<void>>()
   #failure: { readonly error: unknown } | undefined
 
-  constructor(concurrency: number, handle: (item: Item) => Promise<void>) {
+  /** `onFailure` is called at the first failure and may be called again: nobody may be waiting for `submit` or `drain`. */
+  constructor(concurrency: number, handle: (item: Item) => Promise<void>, onFailure: () => void) {
     this.#concurrency = concurrency
     this.#handle = handle
+    this.#onFailure = onFailure
   }
 
   /** Takes one more item, when there is room for it. Throws the first failure of those before. */
@@ -38,6 +41,7 @@ export class Processing<Item extends { readonly sample: string }> {
       await this.#handle(item)
     } catch (error) {
       this.#failure ??= { error }
+      this.#onFailure()
     }
   }
 

@@ -16,9 +16,19 @@ export async function projectOutput(
   if (!output.project) return
   const log = requester.path(output.suffix(1))
   const target = requester.path(PROJECTED)
-  if (requester.fileLength(output.suffix(1)) === 0 || (await isNewer(target, log))) return
+  if (requester.fileLength(output.suffix(1)) === 0) return removeIfThere(fs, target)
+  if (await isNewer(target, log)) return
   await removeTemporaries(fs, target)
   await replaceFile(fs, target, await output.project(entriesOf(fs, log)))
+}
+
+/** Without lines there is nothing to project: what is there is of a task that was wiped. */
+async function removeIfThere(fs: FileSystem, path: string): Promise<void> {
+  try {
+    await fs.unlink(path)
+  } catch (error) {
+    if (systemCode(error) !== 'ENOENT') throw error
+  }
 }
 
 async function* entriesOf(fs: FileSystem, path: string): AsyncGenerator<unknown> {

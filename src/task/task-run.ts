@@ -211,6 +211,7 @@ export class TaskRun<Answer> {
     const processing = new Processing<RequestResult>(
       this.#options.settings.options.processConcurrency,
       (result) => this.#process(requester, result),
+      () => requester.halt(),
     )
     let begun: number
     do {

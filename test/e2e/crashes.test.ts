@@ -89,7 +89,8 @@ describe.concurrent('a task that is killed and run again', { timeout: 60_000 }, 
   const moments: readonly Moment[] = [
     { request: 'POST /v1/files', nth: 2, when: 'after' },
     { request: 'POST /v1/batches', nth: 1, when: 'before' },
-    { request: 'POST /v1/batches', nth: 2, when: 'after' },
+    // Creates go out side by side: of how many others the one before has seen the end is a matter of luck.
+    { request: 'POST /v1/batches', nth: 1, when: 'after' },
     { request: 'GET /v1/files/', nth: 2, when: 'after' },
     { request: 'DELETE /v1/files/', nth: 2, when: 'after' },
     { request: 'POST /v1/chat/completions', nth: 5, when: 'after' },
