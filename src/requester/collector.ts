@@ -5,10 +5,10 @@ import { RemoteError, StateError } from '../errors.ts'
 import type { WireResultLine } from '../openai/wire.ts'
 import { removeTemporaries, replaceFile } from '../state/replace-file.ts'
 import type { PriceTable } from '../tokens/prices.ts'
-import { addUsage, readUsage, zeroUsage } from '../tokens/usage.ts'
 import type { Context } from './context.ts'
 import { resultFileName } from './files.ts'
 import { Interrupted, pause, withPatience } from './patience.ts'
+import { addReply, emptyTotals, type ReplyTotals } from './reply-totals.ts'
 import { type ResultIndex, scanResults } from './result-index.ts'
 
 type EndedFile = FileIn<'ended'>
@@ -159,14 +159,7 @@ export class Collector {
     const { store, clock } = this.#context
     const totals = emptyTotals()
     const query = { model: file.model, api: 'batch', at: clock.now() } as const
-    const onReply = (line: WireResultLine) => {
-      const usage = readUsage(bodyUsage(line))
-      if (!usage) return
-      const cost = this.#prices.costNanoUsd(usage, query)
-      totals.usage = addUsage(totals.usage, usage)
-      if (cost === undefined) totals.unpriced++
-      else totals.costNanoUsd += cost
-    }
+    const onReply = (line: WireResultLine) => addReply(totals, line, this.#prices, query)
     const suffix = resultFileName(file.id)
     const { index, oddLines } = await scanResults(store, { id: file.id, suffix }, onReply)
     this.#onScanned(file.id, index)
@@ -178,7 +171,7 @@ export class Collector {
     return { ...totals, oddLines }
   }
 
-  async #receive(file: EndedFile, { usage, costNanoUsd, unpriced, oddLines }: Totals): Promise<void> {
+  async #receive(file: EndedFile, { usage, costNanoUsd, unpriced, oddLines = 0 }: Totals): Promise<void> {
     const { store } = this.#context
     const step: StepOf<'received'> = {
       kind: 'received',
@@ -200,22 +193,12 @@ export class Collector {
   }
 }
 
-interface Totals {
-  usage: typeof zeroUsage
-  costNanoUsd: number
-  unpriced: number
-  oddLines: number
+interface Totals extends ReplyTotals {
+  readonly oddLines?: number
 }
 
 const hasAnswers = ({ outputFileId, errorFileId }: EndedFile): boolean =>
   outputFileId !== undefined || errorFileId !== undefined
-
-const emptyTotals = (): Totals => ({ usage: zeroUsage, costNanoUsd: 0, unpriced: 0, oddLines: 0 })
-
-const bodyUsage = ({ response }: WireResultLine): unknown => {
-  const body = response?.body
-  return typeof body === 'object' && body !== null && 'usage' in body ? body.usage : undefined
-}
 
 const remoteFilesOf = ({ inputFileId, outputFileId, errorFileId }: EndedFile): string[] =>
   [inputFileId, outputFileId, errorFileId].filter((id) => id !== undefined)

@@ -15,10 +15,3 @@ export interface OutputPlacement {
   /** File suffix of a part, such as `_output.jsonl`. */
   suffix(part: number): string
 }
-
-/** One file of JSON lines. */
-export const plainOutput: OutputPlacement = {
-  encode: (value) => `${JSON.stringify(value)}\n`,
-  place: (cursor) => cursor,
-  suffix: () => '_output.jsonl',
-}

@@ -1,10 +1,9 @@
-import { applyStep } from '../batch/apply-step.ts'
 import { RequestIndex } from '../batch/request-index.ts'
-import { stepSchema } from '../batch/steps.ts'
 import { initialState } from '../batch/task-state.ts'
 import type { FileSystem } from '../state/file-system.ts'
 import { readLedger } from '../state/ledger.ts'
 import type { View } from './draft.ts'
+import { replay } from './replay.ts'
 
 /** The task as its ledger tells it, without a lock and without changing anything. Empty when there is no ledger. */
 export async function readTask(fs: FileSystem, directory: string, name: string): Promise<View> {
@@ -14,7 +13,7 @@ export async function readTask(fs: FileSystem, directory: string, name: string):
   if ((await fs.size(path)) === undefined) return { state, requests }
   await readLedger(fs, path, {
     onLine: (line) => {
-      for (const raw of line.steps) state = applyStep(state, requests, stepSchema.parse(raw), line.offset)
+      state = replay(state, requests, line, path)
     },
   })
   return { state, requests }

@@ -4,12 +4,12 @@ import { lineBody, lineId } from '../batch/wire-line.ts'
 import { NightshiftError, RemoteError } from '../errors.ts'
 import { readLineChunks } from '../state/json-lines.ts'
 import type { PriceTable } from '../tokens/prices.ts'
-import { addUsage, readUsage, zeroUsage } from '../tokens/usage.ts'
 import type { Context } from './context.ts'
 import { queueFileName, repliesFileName } from './files.ts'
 import { withPatience } from './patience.ts'
 import { enqueueAgain } from './queue.ts'
 import { isWholeReplyLine } from './reply-line.ts'
+import { addReply, emptyTotals } from './reply-totals.ts'
 import { requestOf } from './result-index.ts'
 
 const isDirect = inPhase('direct')
@@ -38,9 +38,8 @@ async function takeUnnamedReplies(
   const tail = store.tails.get(suffix)
   if (!tail) return
   const taken: number[] = []
-  let usage = zeroUsage
-  let costNanoUsd = 0
-  let unpriced = 0
+  const totals = emptyTotals()
+  const query = { model: file.model, api: 'direct', at: clock.now() } as const
   let end = tail.length
   for await (const lines of readLineChunks(store.fs, store.path(suffix), {
     start: tail.length,
@@ -49,18 +48,10 @@ async function takeUnnamedReplies(
     for (const line of lines) {
       const result = line.complete && isWholeReplyLine(line.text) ? parseResultLine(line.text) : undefined
       const request = result && requestOf(result.custom_id, store.durable.requests, file.id)
-      if (request === undefined || line.offset !== end) continue
+      if (!result || request === undefined || line.offset !== end) continue
       end = line.offset + line.bytes
       taken.push(request)
-      const body = result?.response?.body
-      const used = readUsage(
-        typeof body === 'object' && body !== null && 'usage' in body ? body.usage : undefined,
-      )
-      if (!used) continue
-      usage = addUsage(usage, used)
-      const cost = prices.costNanoUsd(used, { model: file.model, api: 'direct', at: clock.now() })
-      if (cost === undefined) unpriced++
-      else costNanoUsd += cost
+      addReply(totals, result, prices, query)
     }
   }
   await store.commit((draft) => {
@@ -69,9 +60,9 @@ async function takeUnnamedReplies(
       kind: 'received',
       file: file.id,
       requests: taken,
-      usage,
-      costNanoUsd,
-      ...(unpriced > 0 && { unpriced }),
+      usage: totals.usage,
+      costNanoUsd: totals.costNanoUsd,
+      ...(totals.unpriced > 0 && { unpriced: totals.unpriced }),
     })
   })
 }

@@ -1,14 +1,13 @@
 import { join } from 'node:path'
-import { applyStep, ImpossibleStep } from '../batch/apply-step.ts'
 import { RequestIndex } from '../batch/request-index.ts'
 import { stepSchema } from '../batch/steps.ts'
 import { initialState, type TaskState } from '../batch/task-state.ts'
-import { NightshiftError, StateError } from '../errors.ts'
+import { StateError } from '../errors.ts'
 import { CommitLog, type CommitLogOptions } from '../state/commit-log.ts'
 import type { FileSystem } from '../state/file-system.ts'
 import type { Tail } from '../state/group.ts'
-import type { LedgerLine } from '../state/ledger.ts'
 import { Draft, type View } from './draft.ts'
+import { replay } from './replay.ts'
 
 export interface StoreOptions extends Omit<CommitLogOptions, 'onLine'> {
   /** Called after each group that has become durable. */
@@ -200,21 +199,5 @@ export class TaskStore {
     this.#writing = undefined
     this.#open = this.#newDraft()
     for (const waiter of [...waiters, ...builtOnIt]) waiter.reject(error)
-  }
-}
-
-function replay(state: TaskState, index: RequestIndex, line: LedgerLine, ledger: string): TaskState {
-  try {
-    let next = state
-    for (const raw of line.steps) next = applyStep(next, index, stepSchema.parse(raw), line.offset)
-    return next
-  } catch (error) {
-    if (NightshiftError.is(error)) throw error
-    const why = error instanceof ImpossibleStep ? error.message : 'it does not have the expected form'
-    throw new StateError(
-      'ledger_invalid',
-      `${ledger}, line ${line.seq}: ${why}. It was left unchanged; was it written by a newer version, or edited?`,
-      { cause: error },
-    )
   }
 }

@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest'
 import { accept, reject, retry } from '../../src/batch/verdict.ts'
-import { plainOutput } from '../../src/requester/output-placement.ts'
 import type { NewRequest } from '../../src/requester/prepare.ts'
 import type { RequestResult } from '../../src/requester/request-result.ts'
 import { GPTRequester } from '../../src/requester/requester.ts'
+import { JsonLinesOutput } from '../../src/task/output.ts'
 import { resolveOptions, type TaskOptions } from '../../src/util/options.ts'
 import {
   ask,
@@ -34,7 +34,7 @@ function requesterOf({ dir, clock, options }: Harness, over: TaskOptions = {}): 
     settings,
     code: { className: 'Program', endpoint: '/v1/chat/completions', schema: '' },
     prepare: { endpoint: '/v1/chat/completions', prepareBody: (body) => body },
-    output: plainOutput,
+    output: new JsonLinesOutput(),
     createParams: () => ({ made: 'once' }),
     emit: () => {},
     fetch,
