@@ -4,9 +4,13 @@ import type { Failure } from './reply.ts'
 type Json = Readonly<Record<string, unknown>>
 
 /** What one result line says about its request: an answer, to be read by `readReply`, or why there is none. */
-export type LineOutcome =
+export type LineOutcome = (
   | { readonly kind: 'reply'; readonly body: Json }
   | { readonly kind: 'failure'; readonly failure: Failure }
+) & {
+  /** The server's own id of the call, for its support; undefined when it gave none. */
+  readonly requestId?: string | undefined
+}
 
 /** The field that an answer of each endpoint has and an error body has not. */
 const ANSWER_FIELD = {
@@ -75,8 +79,9 @@ export function classifyLine(line: WireResultLine, expected: Endpoint): LineOutc
   const status = line.response?.status_code || undefined
   const raw = line.response?.body
   const body = typeof raw === 'string' ? (parseJson(raw) ?? raw) : raw
-  if (isRecord(body) && isAnswer(line, status, body, expected)) return { kind: 'reply', body }
-  return { kind: 'failure', failure: readFailure(status, body, line.error) }
+  const requestId = line.response?.request_id || undefined
+  if (isRecord(body) && isAnswer(line, status, body, expected)) return { kind: 'reply', body, requestId }
+  return { kind: 'failure', failure: readFailure(status, body, line.error), requestId }
 }
 
 function isAnswer(line: WireResultLine, status: number | undefined, body: Json, expected: Endpoint): boolean {

@@ -11,6 +11,15 @@ const number = z.number().int().nonnegative()
 const numbers = z.array(number)
 const text = z.string()
 
+/**
+ * Columns beside the requests of a judgement: the server's id of each reply, and what it cost in nano-USD (null
+ * where either is unknown). Ledgers of format 1 have none.
+ */
+const replyColumns = {
+  ids: z.array(text.nullable()).optional(),
+  costs: z.array(z.number().nullable()).optional(),
+}
+
 /** What the tokens of some replies added up to; see `TokenUsage` in tokens/usage.ts. */
 const usageSchema = z.object({
   input: z.number(),
@@ -68,6 +77,7 @@ export const stepSchema = z.discriminatedUnion('kind', [
     bytes: number,
     reason: text.optional(),
     repaired: z.literal(true).optional(),
+    ...replyColumns,
   }),
   z.object({ kind: z.literal('seal'), file: number, as: z.enum(['batch', 'direct']) }),
   // --- the submit protocol
@@ -107,8 +117,14 @@ export const stepSchema = z.discriminatedUnion('kind', [
     oddLines: number.optional(),
     litter: z.array(text).optional(),
   }),
-  z.object({ kind: z.literal('accepted'), requests: numbers, lines: number, part: number }),
-  z.object({ kind: z.literal('rejected'), request: number, reason: text }),
+  z.object({ kind: z.literal('accepted'), requests: numbers, lines: number, part: number, ...replyColumns }),
+  z.object({
+    kind: z.literal('rejected'),
+    request: number,
+    reason: text,
+    id: text.optional(),
+    cost: z.number().optional(),
+  }),
   z.object({ kind: z.literal('remembered'), sample: text, key: text, value: z.unknown() }),
   // --- the end of things
   z.object({ kind: z.literal('cleaned'), remoteFiles: z.array(text) }),

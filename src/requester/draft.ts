@@ -102,7 +102,7 @@ export class Draft implements View {
 /** Joins two neighbouring steps that say the same of different requests, so that a line stays short. */
 function mergeSteps(last: Step, step: Step): Step | undefined {
   if (last.kind === 'accepted' && step.kind === 'accepted' && last.part === step.part) {
-    return { ...last, requests: joined(last.requests, step.requests), lines: last.lines + step.lines }
+    return { ...joinedReplies(last, step), lines: last.lines + step.lines }
   }
   if (last.kind === 'sent' && step.kind === 'sent' && last.file === step.file) {
     return { ...last, requests: joined(last.requests, step.requests) }
@@ -115,15 +115,40 @@ function mergeSteps(last: Step, step: Step): Step | undefined {
     isPlain(step)
   ) {
     if (last.why !== step.why || last.reason !== step.reason) return undefined
-    return { ...last, requests: joined(last.requests, step.requests), bytes: last.bytes + step.bytes }
+    return { ...joinedReplies(last, step), bytes: last.bytes + step.bytes }
   }
   return undefined
 }
 
 const isPlain = (step: { readonly repaired?: true | undefined }): boolean => step.repaired === undefined
 
+interface Replies {
+  readonly requests: number[]
+  readonly ids?: (string | null)[] | undefined
+  readonly costs?: (number | null)[] | undefined
+}
+
+/** Requests and the columns beside them. A column that only one of the two has is filled up. */
+function joinedReplies<Step extends Replies>(last: Step, step: Replies): Step {
+  const before = last.requests.length
+  const ids = joinedColumns(last.ids, step.ids, before, step.requests.length)
+  const costs = joinedColumns(last.costs, step.costs, before, step.requests.length)
+  const requests = joined(last.requests, step.requests)
+  return { ...last, requests, ...(ids && { ids }), ...(costs && { costs }) }
+}
+
+function joinedColumns<Value>(
+  last: (Value | null)[] | undefined,
+  step: (Value | null)[] | undefined,
+  before: number,
+  added: number,
+): (Value | null)[] | undefined {
+  if (!last && !step) return undefined
+  return joined(last ?? Array<null>(before).fill(null), step ?? Array<null>(added).fill(null))
+}
+
 /** Grows the first list in place: it belongs to a step of this draft alone, and copying it would cost the square of its length. */
-function joined(first: number[], second: readonly number[]): number[] {
+function joined<Value>(first: Value[], second: readonly Value[]): Value[] {
   first.push(...second)
   return first
 }

@@ -99,31 +99,45 @@ function mustBePending(draft: Draft, { request, key, file }: RequestResult): voi
   )
 }
 
+/** What the ledger keeps of the reply that a judgement is about. */
+const replyColumns = ({ outcome, costNanoUsd }: RequestResult) => ({
+  ids: [outcome.requestId ?? null],
+  costs: [costNanoUsd ?? null],
+})
+
 function addAccepted(
   draft: Draft,
-  { request }: RequestResult,
+  result: RequestResult,
   line: string | undefined,
   output: OutputPlacement,
 ): void {
+  const requests = [result.request]
   const { part, lines } = draft.state.output
   if (line === undefined) {
-    draft.apply({ kind: 'accepted', requests: [request], lines: 0, part })
+    draft.apply({ kind: 'accepted', requests, lines: 0, part, ...replyColumns(result) })
     return
   }
   const cursor = { part, lines, bytes: draft.length(output.suffix(part)) }
   const placed = output.place(cursor, Buffer.byteLength(line))
   draft.append(output.suffix(placed.part), line)
-  draft.apply({ kind: 'accepted', requests: [request], lines: 1, part: placed.part })
+  draft.apply({ kind: 'accepted', requests, lines: 1, part: placed.part, ...replyColumns(result) })
 }
 
 function addRejected(
   draft: Draft,
-  { request, key, sample, attempt, outcome }: RequestResult,
+  { request, key, sample, attempt, outcome, costNanoUsd }: RequestResult,
   reason: string,
 ): void {
   const reply = outcome.kind === 'reply' ? outcome.body : outcome.failure
+  const { requestId } = outcome
   appendFailed(draft, { key, sample, reason, attempts: attempt + 1, reply })
-  draft.apply({ kind: 'rejected', request, reason })
+  draft.apply({
+    kind: 'rejected',
+    request,
+    reason,
+    ...(requestId !== undefined && { id: requestId }),
+    ...(costNanoUsd !== undefined && { cost: costNanoUsd }),
+  })
 }
 
 function remember(draft: Draft, { key, sample }: RequestResult, value: unknown, over: JudgeOverrides): void {
@@ -162,6 +176,7 @@ function addRetry(
     return { kind: 'rejected', reason: why }
   }
   const why = !lapsed ? 'retry' : outcome.failure.code === 'batch_cancelled' ? 'cancelled' : 'expired'
-  enqueueAgain(draft, request, line, { why, reason, repaired: repair !== undefined }, seal)
+  const cause = { why, reason, repaired: repair !== undefined, ...replyColumns(result) } as const
+  enqueueAgain(draft, request, line, cause, seal)
   return { kind: 'queued-again', reason }
 }

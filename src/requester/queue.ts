@@ -136,12 +136,21 @@ function refuse(
   appendFailed(draft, { key, sample, reason, attempts: 0 })
 }
 
+/** Why a line is queued again, and the reply that led to it. */
+export interface RequeueCause {
+  readonly why: RequeueReason
+  readonly reason?: string
+  readonly repaired?: boolean
+  readonly ids?: readonly (string | null)[]
+  readonly costs?: readonly (number | null)[]
+}
+
 /** Queues a request's line again, in the open file of its group, under a new custom id. */
 export function enqueueAgain(
   draft: Draft,
   request: number,
   line: { readonly endpoint: Endpoint; readonly model: string; readonly bodyText: string },
-  cause: { readonly why: RequeueReason; readonly reason?: string; readonly repaired?: boolean },
+  cause: RequeueCause,
   settings: SealSettings,
 ): void {
   const queued = draft.requests.get(request).queued + 1
@@ -156,6 +165,8 @@ export function enqueueAgain(
     bytes,
     ...(cause.reason !== undefined && { reason: cause.reason }),
     ...(cause.repaired && { repaired: true as const }),
+    ...(cause.ids && { ids: [...cause.ids] }),
+    ...(cause.costs && { costs: [...cause.costs] }),
   })
   draft.append(queueFileName(file.id), text)
 }

@@ -201,9 +201,10 @@ describe('an embeddings reply', () => {
 describe('a result line', () => {
   test('with an answer', () => {
     const body = chat(choice('a'))
-    expect(outcome(answered(200, body))).toEqual({ kind: 'reply', body })
-    expect(outcome(answered('200', JSON.stringify(body)))).toEqual({ kind: 'reply', body })
-    expect(outcome({ ...answered(null, body), error: { code: 'odd' } })).toEqual({ kind: 'reply', body })
+    const reply = { kind: 'reply', body, requestId: 'q' }
+    expect(outcome(answered(200, body))).toEqual(reply)
+    expect(outcome(answered('200', JSON.stringify(body)))).toEqual(reply)
+    expect(outcome({ ...answered(null, body), error: { code: 'odd' } })).toEqual(reply)
     expect(outcome(answered(200, { object: 'odd' }))).toMatchObject({ kind: 'reply' })
   })
 

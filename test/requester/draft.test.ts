@@ -107,6 +107,28 @@ describe('neighbouring steps', () => {
     expect(one && two && stepsAfter(2, one, two)).toEqual([one, two])
   })
 
+  test('keep the columns beside their requests in step, where only some have them', () => {
+    const judged = (request: number, more: object = {}): Step => {
+      return { kind: 'accepted', requests: [request], lines: 1, part: 1, ...more }
+    }
+    const steps = [
+      judged(1),
+      judged(2, { ids: ['req_2'], costs: [5] }),
+      judged(3, { costs: [null] }),
+      judged(4),
+    ]
+    expect(stepsAfter(4, ...steps)).toEqual([
+      {
+        kind: 'accepted',
+        requests: [1, 2, 3, 4],
+        lines: 4,
+        part: 1,
+        ids: [null, 'req_2', null, null],
+        costs: [null, 5, null, null],
+      },
+    ])
+  })
+
   test('that send or queue again for one reason become one, and others stay apart', () => {
     const sent = (request: number): Step => ({ kind: 'sent', file: 1, requests: [request] })
     const again = (request: number, over: object = {}): Step => ({
