@@ -4,6 +4,7 @@ import { createEmulator } from '../emulator/create-emulator.ts'
 import type { EmulatorOptions } from '../emulator/options.ts'
 import { serveEmulator } from '../emulator/serve.ts'
 import { errorText, UsageError } from '../errors.ts'
+import { readScenario } from './scenario-file.ts'
 
 export interface EmulateIo {
   readonly stdout: (line: string) => void
@@ -17,6 +18,7 @@ export const EMULATE_HELP = `nightshift emulate: a local server that speaks the 
   --host HOST        address to listen on (default 127.0.0.1)
   --upstream URL     OpenAI-compatible server that answers, with its version part: http://127.0.0.1:11434/v1
   --data-dir DIR     keep files and batches there (default: in memory)
+  --scenario FILE    JSON that says what goes wrong, and when: see docs/scenarios.md
   --failure-rate R   share of requests, 0 to 1, whose first attempt fails (default 0)
   --run-ms MS        time that a batch takes at least (default 500)
   --help             this text`
@@ -26,6 +28,7 @@ const FLAGS = {
   host: { type: 'string', default: '127.0.0.1' },
   upstream: { type: 'string' },
   'data-dir': { type: 'string' },
+  scenario: { type: 'string' },
   'failure-rate': { type: 'string' },
   'run-ms': { type: 'string' },
   help: { type: 'boolean', default: false },
@@ -65,10 +68,11 @@ function parseFlags(argv: readonly string[]) {
 }
 
 function emulatorOptions(flags: ReturnType<typeof parseFlags>): EmulatorOptions {
-  const { upstream, 'data-dir': dataDir, 'failure-rate': failureRate, 'run-ms': runMs } = flags
+  const { upstream, 'data-dir': dataDir, scenario, 'failure-rate': failureRate, 'run-ms': runMs } = flags
   return {
     ...(upstream !== undefined && { upstream: { baseURL: httpUrl('upstream', upstream) } }),
     ...(dataDir !== undefined && { dataDir }),
+    ...(scenario !== undefined && { scenario: readScenario(scenario) }),
     ...(failureRate !== undefined && { failureRate: numberFlag('failure-rate', failureRate, { max: 1 }) }),
     ...(runMs !== undefined && { latency: { runMs: numberFlag('run-ms', runMs, { max: Infinity }) } }),
   }

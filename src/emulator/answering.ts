@@ -10,6 +10,7 @@ import { asString, type JsonObject } from './json.ts'
 import type { ResolvedOptions } from './options.ts'
 import { choiceCount } from './prompt.ts'
 import { errorReply, type Reply, replyOf, serverErrorReply } from './reply.ts'
+import type { ReplyFaults } from './reply-faults.ts'
 import { type Draft, simulateDrafts } from './simulated-model.ts'
 import type { Upstream } from './upstream.ts'
 
@@ -21,25 +22,41 @@ export type Answering = (ask: Ask) => Reply | Promise<Reply>
 interface Parts {
   readonly attempts: AttemptBook
   readonly upstream: Upstream | undefined
+  readonly faults?: ReplyFaults | undefined
 }
 
 const SIMULATED_FAILURE = 'The server had an error while processing your request. Sorry about that!'
 
 /** The one place where both lines of batches and direct calls get their answers. */
-export function createAnswering(options: ResolvedOptions, { attempts, upstream }: Parts): Answering {
+export function createAnswering(options: ResolvedOptions, { attempts, upstream, faults }: Parts): Answering {
   const knows = modelCheck(options)
   return (ask) => {
     const refusal = refuse(ask, { knows, lenient: upstream !== undefined })
     if (refusal) return refusal
     const key = fingerprint(JSON.stringify(ask.body))
     const request: EmulatedRequest = { ...ask, attempt: attempts.next(key) }
-    if (request.attempt === 0 && isUnlucky(key, options.failureRate))
-      return serverErrorReply(SIMULATED_FAILURE)
-    if (upstream) return upstream.ask(request)
-    return options.answer
-      ? custom(options.answer, request, options.clock)
-      : simulated(request, key, options.clock)
+    const change = faults?.next(request, key)
+    const reply = answerTo(request, key, { options, upstream })
+    if (!change) return reply
+    return reply instanceof Promise ? reply.then(change) : change(reply)
   }
+}
+
+interface Answerers {
+  readonly options: ResolvedOptions
+  readonly upstream: Upstream | undefined
+}
+
+function answerTo(
+  request: EmulatedRequest,
+  key: number,
+  { options, upstream }: Answerers,
+): Reply | Promise<Reply> {
+  if (request.attempt === 0 && isUnlucky(key, options.failureRate)) return serverErrorReply(SIMULATED_FAILURE)
+  if (upstream) return upstream.ask(request)
+  return options.answer
+    ? custom(options.answer, request, options.clock)
+    : simulated(request, key, options.clock)
 }
 
 /** Whether a model is accepted. */

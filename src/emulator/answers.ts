@@ -7,6 +7,8 @@ export interface EmulatedRequest {
   readonly body: JsonObject
   /** Only in a batch. */
   readonly customId?: string
+  /** Its line in the input file, from 1. Only in a batch. */
+  readonly line?: number
   readonly via: 'batch' | 'direct'
   /** How often this exact body was asked before, from 0. */
   readonly attempt: number

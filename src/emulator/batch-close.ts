@@ -1,6 +1,8 @@
+import { isEmptied } from './batch-faults.ts'
 import type { Files } from './files.ts'
 import { asObject, asString, parseJson } from './json.ts'
 import type { Ending } from './lifecycle.ts'
+import { rendered } from './line-marks.ts'
 import { linesOf } from './lines.ts'
 import type { BatchRecord, Totals } from './records.ts'
 import { readLine, unexecutedLine } from './result-lines.ts'
@@ -23,13 +25,16 @@ const FLUSH_LINES = 1000
 /**
  * Turns what is kept of a batch's answers into its output and error file; requests without an answer get a line in
  * the error file. A file that would be empty is not made. May be repeated after a crash: the outcome is the same.
+ * Gives the totals as the files have them.
  */
-export async function closeBatch({ batch, ending, kept, at }: Closing, parts: Parts): Promise<void> {
+export async function closeBatch({ batch, ending, kept, at }: Closing, parts: Parts): Promise<Totals> {
   await cut(parts.storage, batch.outputFileId, kept.outputBytes)
   await cut(parts.storage, batch.errorFileId, kept.errorBytes)
-  if (ending !== 'completed' && batch.total !== undefined) await addUnexecuted(batch, ending, parts.storage)
-  await publish(batch.outputFileId, 'output', { batch, at, parts })
-  await publish(batch.errorFileId, 'error', { batch, at, parts })
+  const isCutShort = ending === 'expired' || ending === 'cancelled'
+  if (isCutShort && batch.total !== undefined) await addUnexecuted(batch, ending, parts.storage)
+  const outputBytes = await publish(batch.outputFileId, 'output', { batch, at, parts })
+  const errorBytes = await publish(batch.errorFileId, 'error', { batch, at, parts })
+  return { ...kept, outputBytes, errorBytes }
 }
 
 async function cut(storage: Storage, name: string, size: number): Promise<void> {
@@ -80,15 +85,16 @@ interface Publication {
   readonly parts: Parts
 }
 
+/** Gives the size of the file. */
 async function publish(
   id: string,
   kind: 'output' | 'error',
   { batch, at, parts }: Publication,
-): Promise<void> {
-  const blob = await parts.storage.openBlob(id)
-  const bytes = blob.size
-  await blob.close()
-  if (bytes === 0) return parts.storage.removeBlob(id)
+): Promise<number> {
+  const emptied = isEmptied(batch, kind)
+  const bytes = emptied ? 0 : await sizeOf(id, batch, parts.storage)
+  if (bytes === 0) await parts.storage.removeBlob(id)
+  if (bytes === 0 && !emptied) return 0
   await parts.files.register({
     id,
     filename: `${batch.id}_${kind}.jsonl`,
@@ -96,5 +102,20 @@ async function publish(
     bytes,
     createdMs: at,
     expiresAfterSeconds: batch.outputExpiresAfterSeconds,
+    marked: batch.marked,
   })
+  return bytes
+}
+
+/** How many bytes a reader will get. */
+async function sizeOf(id: string, { marked }: BatchRecord, storage: Storage): Promise<number> {
+  const blob = await storage.openBlob(id)
+  const { size } = blob
+  await blob.close()
+  if (!marked) return size
+  let bytes = 0
+  for await (const lines of linesOf(storage.readBlob(id))) {
+    for (const line of lines) bytes += Buffer.byteLength(line === '' ? '' : rendered(line))
+  }
+  return bytes
 }

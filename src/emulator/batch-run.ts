@@ -2,6 +2,7 @@ import { errorText } from '../errors.ts'
 import { assertNever } from '../util/exhaustive.ts'
 import { ApiError } from './api-error.ts'
 import { closeBatch } from './batch-close.ts'
+import { latencyOf, plannedEnd } from './batch-faults.ts'
 import { BatchWork, type WorkParts } from './batch-work.ts'
 import type { Files } from './files.ts'
 import { dueLines, type Facts, keptAt, nextStep, type Step, TERMINAL, visibleLines } from './lifecycle.ts'
@@ -28,7 +29,7 @@ export class BatchRun {
 
   constructor(record: BatchRecord, parts: RunParts) {
     this.#record = record
-    this.#parts = parts
+    this.#parts = { ...parts, latency: latencyOf(record, parts.latency) }
     this.#work = new BatchWork(record, parts)
   }
 
@@ -120,7 +121,7 @@ export class BatchRun {
   async #apply(step: Step): Promise<void> {
     switch (step.kind) {
       case 'fail':
-        await this.#enter('failed', step.at, { errors: [...step.errors] })
+        await this.#enter('failed', step.at, step.errors ? { errors: [...step.errors] } : {})
         break
       case 'run':
         await this.#enter('in_progress', step.at, {
@@ -131,15 +132,17 @@ export class BatchRun {
         break
       case 'finalize':
         this.#work.stop()
-        await this.#enter('finalizing', step.at, {
+        await this.#enter(step.ending === 'cancelled' ? 'cancelling' : 'finalizing', step.at, {
           ending: step.ending,
           ...(step.kept && { kept: step.kept }),
         })
         await this.#work.settle(() => this.#work.stopped)
         break
       case 'end':
-        await closeBatch({ batch: this.#record, ...step }, this.#parts)
-        await this.#enter(step.ending, step.at, { kept: step.kept })
+        await this.#enter(step.ending, step.at, {
+          kept: await closeBatch({ batch: this.#record, ...step }, this.#parts),
+          ...this.#plannedErrors(),
+        })
         break
       default:
         assertNever(step)
@@ -147,6 +150,11 @@ export class BatchRun {
     if (!TERMINAL.has(this.#record.status)) return
     const { inputFileId, outputFileId, errorFileId } = this.#record
     for (const id of [inputFileId, outputFileId, errorFileId]) await this.#parts.files.release(id)
+  }
+
+  #plannedErrors(): Partial<BatchRecord> {
+    const errors = plannedEnd(this.#record)?.errors
+    return errors ? { errors: [...errors] } : {}
   }
 
   async #enter(status: BatchRecord['status'], at: number, changes: Partial<BatchRecord>): Promise<void> {

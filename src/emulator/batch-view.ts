@@ -1,3 +1,4 @@
+import { isEmptied } from './batch-faults.ts'
 import type { JsonObject } from './json.ts'
 import { TERMINAL, WINDOW_MS } from './lifecycle.ts'
 import type { BatchRecord, BatchStatus, FileRecord, Totals } from './records.ts'
@@ -25,7 +26,9 @@ export function batchView(batch: BatchRecord, totals: Totals): JsonObject {
     const at = batch.since[status]
     return at === undefined ? null : seconds(at)
   }
-  const hasErrors = totals.errorBytes > 0 || hasUnexecuted(batch, totals)
+  const hasOutput = totals.outputBytes > 0 || isEmptied(batch, 'output')
+  const hasErrors = totals.errorBytes > 0 || hasUnexecuted(batch, totals) || isEmptied(batch, 'error')
+  const hasFiles = over && batch.kept !== undefined
   return {
     id: batch.id,
     object: 'batch',
@@ -35,8 +38,8 @@ export function batchView(batch: BatchRecord, totals: Totals): JsonObject {
     input_file_id: batch.inputFileId,
     completion_window: '24h',
     status: batch.status,
-    output_file_id: over && totals.outputBytes > 0 ? batch.outputFileId : null,
-    error_file_id: over && hasErrors ? batch.errorFileId : null,
+    output_file_id: hasFiles && hasOutput ? batch.outputFileId : null,
+    error_file_id: hasFiles && hasErrors ? batch.errorFileId : null,
     created_at: seconds(batch.createdMs),
     in_progress_at: since('in_progress'),
     expires_at: seconds(batch.createdMs + WINDOW_MS),

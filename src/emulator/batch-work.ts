@@ -147,8 +147,12 @@ export class BatchWork {
         const line = good + bytes <= blob.size ? readLine(text) : undefined
         if (!line) break
         good += bytes
-        answered.add(line.customId)
-        this.#tally.add({ ok, bytes, usage: line.usage })
+        const added = ok ? { outputBytes: bytes, errorBytes: 0 } : { outputBytes: 0, errorBytes: bytes }
+        if (line.isCopy) this.#tally.addBytes(added)
+        else {
+          answered.add(line.customId)
+          this.#tally.add({ ...added, succeeded: line.succeeded, usage: line.usage })
+        }
       }
     }
     await blob.truncate(good)
@@ -165,9 +169,11 @@ export class BatchWork {
 
   async *#blocks(answered: ReadonlySet<string>): AsyncGenerator<readonly Entry[]> {
     let block: Entry[] = []
+    let line = 0
     for await (const lines of this.#input()) {
       for (const text of lines) {
-        const entry = readEntry(text)
+        line += 1
+        const entry = readEntry(text, line)
         if (entry === undefined || answered.has(entry.customId)) continue
         block.push(entry)
         if (block.length < BLOCK_LINES) continue
@@ -181,9 +187,10 @@ export class BatchWork {
   async #answerBlock(block: readonly Entry[], sinks: Sinks): Promise<void> {
     const lines: (ResultLine | undefined)[] = block.map(() => undefined)
     const pending = new Set<Promise<void>>()
-    for (const [index, { customId, body }] of block.entries()) {
+    const { endpoint } = this.#batch
+    for (const [index, { customId, body, line }] of block.entries()) {
       if (this.#stopping) break
-      const reply = this.#parts.answering({ endpoint: this.#batch.endpoint, body, customId, via: 'batch' })
+      const reply = this.#parts.answering({ endpoint, body, customId, line, via: 'batch' })
       if (!(reply instanceof Promise)) {
         lines[index] = answeredLine(customId, reply)
         continue
@@ -209,15 +216,22 @@ export class BatchWork {
   }
 
   async #write(lines: readonly ResultLine[], { output, errors }: Sinks): Promise<void> {
-    const textOf = (ok: boolean): string =>
-      lines.reduce((text, line) => (line.ok === ok ? `${text}${line.text}\n` : text), '')
-    await output.append(textOf(true))
-    await errors.append(textOf(false))
+    const texts = lines.map(textsOf)
+    await output.append(texts.map((one) => one.output).join(''))
+    await errors.append(texts.map((one) => one.errors).join(''))
     await this.#parts.attempts.flush()
-    for (const { ok, text, usage } of lines) {
-      this.#tally.add({ ok, bytes: Buffer.byteLength(text) + 1, usage })
+    for (const [index, { succeeded, usage }] of lines.entries()) {
+      const { output: inOutput = '', errors: inErrors = '' } = texts[index] ?? {}
+      const [outputBytes, errorBytes] = [Buffer.byteLength(inOutput), Buffer.byteLength(inErrors)]
+      this.#tally.add({ succeeded, outputBytes, errorBytes, usage })
     }
   }
+}
+
+/** What a line adds to either file. */
+function textsOf({ ok, text, copy }: ResultLine): { readonly output: string; readonly errors: string } {
+  const [own, other] = [`${text}\n`, copy === undefined ? '' : `${copy}\n`]
+  return ok ? { output: own, errors: other } : { output: other, errors: own }
 }
 
 interface Sinks {
@@ -234,11 +248,12 @@ interface Stored {
 interface Entry {
   readonly customId: string
   readonly body: ReturnType<typeof asObject>
+  readonly line: number
 }
 
 /** A line that has been validated before; blank ones are none. */
-function readEntry(text: string): Entry | undefined {
-  const line = asObject(parseJson(text))
-  const customId = asString(line.custom_id)
-  return customId === undefined ? undefined : { customId, body: asObject(line.body) }
+function readEntry(text: string, line: number): Entry | undefined {
+  const { custom_id: id, body } = asObject(parseJson(text))
+  const customId = asString(id)
+  return customId === undefined ? undefined : { customId, body: asObject(body), line }
 }

@@ -1,13 +1,17 @@
 import type { Endpoint, WireBatchError } from '../openai/wire.ts'
 import { ApiError } from './api-error.ts'
+import type { BatchFaultBook } from './batch-fault-book.ts'
+import { ShownBatches } from './batch-faults.ts'
 import { BatchRun, type RunParts } from './batch-run.ts'
 import { type Verdict, validateInput } from './batch-validation.ts'
 import { batchView, page } from './batch-view.ts'
 import { batchId, fileId } from './ids.ts'
 import type { JsonObject } from './json.ts'
 import { TERMINAL } from './lifecycle.ts'
+import type { Foreigner, ListingFaults } from './listing-faults.ts'
 import type { ResolvedOptions } from './options.ts'
 import { type BatchRecord, batchRecordSchema, loadRecords } from './records.ts'
+import type { BatchFault } from './scenario-batch.ts'
 import { NO_TOTALS } from './tally.ts'
 
 export interface NewBatch {
@@ -20,6 +24,10 @@ export interface NewBatch {
 export interface BatchesParts extends Omit<RunParts, 'validate'> {
   readonly limits: ResolvedOptions['limits']
   readonly knows: (model: string) => boolean
+  readonly faults: BatchFaultBook
+  readonly listings: ListingFaults
+  /** Whether lines of results may have to be marked. */
+  readonly marksLines: boolean
 }
 
 /** All batches of the server. Unfinished ones are brought up to the clock whenever a request looks at them. */
@@ -30,6 +38,7 @@ export class Batches {
   readonly #records = new Map<string, BatchRecord>()
   readonly #active = new Map<string, BatchRun>()
   readonly #enqueued = new Map<string, { readonly model: string; readonly tokens: number }>()
+  readonly #shown = new ShownBatches()
   #seq = 0
 
   constructor(parts: BatchesParts) {
@@ -49,27 +58,34 @@ export class Batches {
 
   async create(request: NewBatch): Promise<JsonObject> {
     if (this.#parts.limits.enqueuedTokens < Infinity) await this.advance()
-    const file = await this.#parts.files.find(request.inputFileId)
+    const file = await this.#inputFile(request.inputFileId)
     if (!file) throw refused(`No such File object: ${request.inputFileId}`)
     if (file.purpose !== 'batch') {
       throw refused(
         `The file ${file.id} has purpose '${file.purpose}'. A batch needs a file with purpose 'batch'.`,
       )
     }
-    const record = this.#newRecord(request)
+    const faults = await this.#parts.faults.created(() => this.#parts.files.content(file.id))
+    const id = batchId()
+    const { before, after } = this.#parts.listings.made('batch', id)
+    for (const foreigner of before) await this.#addForeign(request, foreigner)
+    const record = this.#newRecord(id, request, faults)
     const run = this.#hold(record)
-    await this.#parts.storage.save('batches', record.id, JSON.stringify(record))
-    this.#records.set(record.id, record)
+    await this.#save(record)
     run.start()
+    for (const foreigner of after) await this.#addForeign(request, foreigner)
     return batchView(record, NO_TOTALS)
   }
 
   async get(id: string): Promise<JsonObject> {
     await this.#advance(id)
-    return this.#view(this.#record(id))
+    const record = this.#record(id)
+    if (this.#parts.listings.hides(id, 'get')) throw notFound(id)
+    return this.#view(record)
   }
 
   async cancel(id: string): Promise<JsonObject> {
+    if (this.#parts.listings.hides(id, 'cancel')) throw notFound(id)
     const run = this.#active.get(id)
     if (run) await run.cancel().finally(() => this.#settle(run))
     const record = this.#record(id)
@@ -80,10 +96,13 @@ export class Batches {
   /** Newest first. */
   async list({ after, limit }: { after?: string | undefined; limit: number }): Promise<JsonObject> {
     await this.advance()
-    const newestFirst = [...this.#records.values()].reverse()
+    const { listings } = this.#parts
+    const newestFirst = [...this.#records.values()].filter(({ id }) => !listings.hides(id, 'list')).reverse()
     const start = after === undefined ? 0 : newestFirst.findIndex(({ id }) => id === after) + 1
     if (after !== undefined && start === 0) throw notFound(after)
-    return page(newestFirst, { start, limit }, (record) => this.#view(record))
+    return page(newestFirst, { start, limit: listings.pageSize('batch', limit) }, (record) =>
+      this.#view(record),
+    )
   }
 
   /** Brings all batches up to the clock. */
@@ -125,15 +144,34 @@ export class Batches {
   }
 
   #view(record: BatchRecord): JsonObject {
-    return batchView(record, this.#active.get(record.id)?.totals ?? record.kept ?? NO_TOTALS)
+    const view = batchView(record, this.#active.get(record.id)?.totals ?? record.kept ?? NO_TOTALS)
+    return this.#shown.shown(record, view, TERMINAL.has(record.status))
   }
 
-  #newRecord(request: NewBatch): BatchRecord {
+  async #inputFile(id: string) {
+    const file = await this.#parts.files.find(id)
+    return file && this.#parts.listings.hides(id, 'create') ? undefined : file
+  }
+
+  async #save(record: BatchRecord): Promise<void> {
+    await this.#parts.storage.save('batches', record.id, JSON.stringify(record))
+    this.#records.set(record.id, record)
+  }
+
+  /** An ended batch of somebody else. */
+  async #addForeign(ours: NewBatch, { metadata }: Foreigner): Promise<void> {
+    const record = this.#newRecord(batchId(), { ...ours, inputFileId: fileId(), metadata }, [])
+    const at = record.createdMs
+    const since = { in_progress: at, finalizing: at, completed: at }
+    await this.#save({ ...record, status: 'completed', since, total: 0, kept: NO_TOTALS })
+  }
+
+  #newRecord(id: string, request: NewBatch, faults: readonly BatchFault[]): BatchRecord {
     const { outputExpiresAfterSeconds, ...rest } = request
     this.#seq += 1
     return {
       ...rest,
-      id: batchId(),
+      id,
       seq: this.#seq,
       outputFileId: fileId(),
       errorFileId: fileId(),
@@ -142,6 +180,8 @@ export class Batches {
       status: 'validating',
       createdMs: this.#parts.clock.now(),
       since: {},
+      ...(faults.length > 0 && { faults: [...faults] }),
+      ...(this.#parts.marksLines && { marked: true }),
     }
   }
 

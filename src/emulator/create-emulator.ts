@@ -5,6 +5,8 @@ import { ApiError } from './api-error.ts'
 import { AttemptBook } from './attempts.ts'
 import { addBatchRoutes } from './batch-routes.ts'
 import { Batches } from './batches.ts'
+import type { Layer } from './call-faults.ts'
+import { ConnectionLost } from './connection-lost.ts'
 import { addDirectRoutes, addModelRoutes } from './direct-routes.ts'
 import { DiskStorage } from './disk-storage.ts'
 import { addFileRoutes } from './file-routes.ts'
@@ -12,12 +14,9 @@ import { Files } from './files.ts'
 import { errorResponse } from './http.ts'
 import { requestId } from './ids.ts'
 import { MemoryStorage } from './memory-storage.ts'
-import {
-  type EmulatorOptions,
-  type Intercept,
-  type ResolvedOptions,
-  resolveEmulatorOptions,
-} from './options.ts'
+import { type EmulatorOptions, type ResolvedOptions, resolveEmulatorOptions } from './options.ts'
+import { runScenario } from './scenario-run.ts'
+import type { Storage } from './storage.ts'
 import { createUpstream, type Upstream } from './upstream.ts'
 
 /** A running OpenAI API of one's own: files, batches, models, and the direct endpoints. */
@@ -34,22 +33,25 @@ export interface Emulator {
 const FUNCTION_CONCURRENCY = 100
 
 /**
- * Starts an emulator, and the unfinished batches of its `dataDir`. Throws `UsageError` for impossible options and
- * `StateError` for a `dataDir` that holds something else.
+ * Starts an emulator, and the unfinished batches of its `dataDir`. Throws `UsageError` for impossible options,
+ * `StateError` for a `dataDir` that holds something else, and `LockError` for one that another emulator uses.
  */
 export function createEmulator(options: EmulatorOptions = {}): Emulator {
   const resolved = resolveEmulatorOptions(options)
   const ending = new AbortController()
-  const server = assemble(resolved, ending.signal)
-  const api = createApi(resolved, server)
-  const app = resolved.intercept ? intercepted(api, resolved.intercept) : api
+  const server = assembleOn(openStorage(resolved), resolved, ending.signal)
+  const app = layered(createApi(resolved, server), [resolved.intercept, server.scenario.layer])
   let closing: Promise<void> | undefined
   const close = async (): Promise<void> => {
-    await server.ready
-    const ended = server.batches.close()
-    ending.abort()
-    await ended
-    await server.attempts.flush()
+    try {
+      await server.ready
+      const ended = server.batches.close()
+      ending.abort()
+      await ended
+      await server.attempts.flush()
+    } finally {
+      server.storage.close()
+    }
   }
   return {
     app,
@@ -63,14 +65,28 @@ export function createEmulator(options: EmulatorOptions = {}): Emulator {
 
 type Server = ReturnType<typeof assemble>
 
-function assemble(options: ResolvedOptions, signal: AbortSignal) {
-  const { clock, latency, limits, dataDir } = options
-  const storage = dataDir === undefined ? new MemoryStorage() : new DiskStorage(dataDir)
+const openStorage = ({ dataDir }: ResolvedOptions): Storage =>
+  dataDir === undefined ? new MemoryStorage() : new DiskStorage(dataDir)
+
+/** Lets go of the storage when it cannot be used. */
+function assembleOn(storage: Storage, options: ResolvedOptions, signal: AbortSignal): Server {
+  try {
+    return assemble(storage, options, signal)
+  } catch (error) {
+    storage.close()
+    throw error
+  }
+}
+
+function assemble(storage: Storage, options: ResolvedOptions, signal: AbortSignal) {
+  const { clock, latency, limits } = options
   const files = new Files(storage, clock)
   const attempts = new AttemptBook(storage)
   const upstream: Upstream | undefined =
     options.upstream && createUpstream(options.upstream, { clock, signal })
-  const answering = createAnswering(options, { attempts, upstream })
+  const scenario = runScenario(options.scenario, { clock, signal, startMs: clock.now() })
+  const { replies: faults, listings } = scenario
+  const answering = createAnswering(options, { attempts, upstream, faults })
   const batches = new Batches({
     storage,
     files,
@@ -82,6 +98,9 @@ function assemble(options: ResolvedOptions, signal: AbortSignal) {
     knows: modelCheck(options),
     outside: upstream !== undefined,
     concurrency: upstream?.concurrency ?? FUNCTION_CONCURRENCY,
+    faults: scenario.batches,
+    listings,
+    marksLines: faults?.marksLines ?? false,
   })
   const open = async (): Promise<void> => {
     await attempts.open()
@@ -91,7 +110,7 @@ function assemble(options: ResolvedOptions, signal: AbortSignal) {
   const ready = open()
   // Each request waits for `ready` and reports what went wrong; without one there is nobody to tell.
   ready.catch(() => undefined)
-  return { files, attempts, upstream, answering, batches, signal, ready }
+  return { storage, files, attempts, upstream, answering, batches, scenario, signal, ready }
 }
 
 function createApi(options: ResolvedOptions, server: Server): Hono {
@@ -112,6 +131,7 @@ function createApi(options: ResolvedOptions, server: Server): Hono {
     clock: options.clock,
     maxBatchFileBytes: options.limits.maxFileBytes,
     advance: () => server.batches.advance(),
+    listings: server.scenario.listings,
   })
   addBatchRoutes(app, server.batches)
   const direct = { options, ...server }
@@ -121,7 +141,10 @@ function createApi(options: ResolvedOptions, server: Server): Hono {
     const error = new ApiError(404, `Invalid URL (${req.method} ${req.path})`, { code: 'unknown_url' })
     return json(error.body, 404)
   })
-  app.onError((error, context) => errorResponse(context, asApiError(error)))
+  app.onError((error, context) => {
+    if (error instanceof ConnectionLost) throw error
+    return errorResponse(context, asApiError(error))
+  })
   return app
 }
 
@@ -139,10 +162,12 @@ function authorize(expected: string | undefined, header: string | undefined): vo
   throw new ApiError(401, 'Incorrect API key provided.', { code: 'invalid_api_key' })
 }
 
-/** An app around the app: what the interceptor throws leaves it as it is, unlike an error of ours. */
-function intercepted(api: Hono, intercept: Intercept): Hono {
+/** An app around the app, the first layer outermost: what a layer throws leaves it as it is, unlike an error of ours. */
+function layered(api: Hono, [outer, ...inner]: readonly (Layer | undefined)[]): Hono {
+  const below = inner.length > 0 ? layered(api, inner) : api
+  if (!outer) return below
   const app = new Hono()
-  app.all('*', (context) => intercept(context.req.raw, async () => api.fetch(context.req.raw, context.env)))
+  app.all('*', ({ req, env }) => outer(req.raw, async (request = req.raw) => below.fetch(request, env)))
   app.onError((error) => {
     throw error
   })

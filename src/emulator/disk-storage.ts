@@ -1,6 +1,7 @@
 import { createReadStream, existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { type FileHandle, open, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { type DataLock, lockDataDir } from './data-lock.ts'
 import type { BlobWriter, RecordKind, Storage, StoredRecord } from './storage.ts'
 
 const READ_BYTES = 256 * 1024
@@ -11,9 +12,11 @@ const CUT_SHORT = /\.json\.\d+\.\d+$/
 /**
  * Records as `<dir>/files/<id>.json` and `<dir>/batches/<id>.json`, blobs as `<dir>/content/<name>`. The folder
  * can be moved: nothing inside names a path. Survives a killed process, not a power cut (nothing is synced).
+ * One at a time: throws `LockError` (`emulator_folder_in_use`) while another one holds the folder.
  */
 export class DiskStorage implements Storage {
   readonly #dir: string
+  readonly #lock: DataLock
   #temporaries = 0
 
   constructor(dir: string) {
@@ -21,6 +24,11 @@ export class DiskStorage implements Storage {
     for (const folder of ['files', 'batches', 'content']) {
       mkdirSync(join(dir, folder), { recursive: true, mode: 0o700 })
     }
+    this.#lock = lockDataDir(dir)
+  }
+
+  close(): void {
+    this.#lock.release()
   }
 
   load(kind: RecordKind): readonly StoredRecord[] {

@@ -2,11 +2,14 @@ import type { Context, Hono } from 'hono'
 import type { Clock } from '../util/clock.ts'
 import { ApiError } from './api-error.ts'
 import { fileView, page } from './batch-view.ts'
-import type { Files, Upload } from './files.ts'
+import { type Files, noSuchFile, type Upload } from './files.ts'
 import { expirySeconds, integerParam, invalidValue, missingParameter } from './http.ts'
+import { fileId } from './ids.ts'
 import type { JsonObject } from './json.ts'
+import type { Foreigner, ListingFaults } from './listing-faults.ts'
 import { type MultipartEvent, multipartEvents } from './multipart.ts'
 import type { FileRecord } from './records.ts'
+import type { LagFrom } from './scenario-listing.ts'
 
 const PURPOSES = ['assistants', 'batch', 'fine-tune', 'vision', 'user_data', 'evals']
 const BATCH_EXPIRY_SECONDS = 30 * 24 * 3600
@@ -21,40 +24,47 @@ export interface FileRouteParts {
   readonly maxBatchFileBytes: number
   /** Brings unfinished batches up to the clock: their outputs are files. */
   readonly advance: () => Promise<void>
+  readonly listings: ListingFaults
 }
 
 export function addFileRoutes(app: Hono, parts: FileRouteParts): void {
-  const { files } = parts
+  const { files, listings } = parts
+  const find = async (id: string, from: LagFrom): Promise<FileRecord> => {
+    const file = await files.get(id)
+    if (listings.hides(id, from)) throw noSuchFile(id)
+    return file
+  }
   app.post('/v1/files', async (context) => context.json(fileView(await receive(context.req.raw, parts))))
   app.get('/v1/files', async (context) => context.json(await list(context, parts)))
   app.get('/v1/files/:id', async (context) =>
-    context.json(fileView(await files.get(context.req.param('id')))),
+    context.json(fileView(await find(context.req.param('id'), 'get'))),
   )
   app.get('/v1/files/:id/content', async (context) => {
-    const { id, bytes } = await files.get(context.req.param('id'))
+    const { id, bytes } = await find(context.req.param('id'), 'get')
     const headers = { 'content-type': 'application/octet-stream', 'content-length': String(bytes) }
     return context.body(ReadableStream.from(files.content(id)), 200, headers)
   })
   app.delete('/v1/files/:id', async (context) => {
-    const { id } = await files.get(context.req.param('id'))
+    const { id } = await find(context.req.param('id'), 'delete')
     await files.remove(id)
     return context.json({ id, object: 'file', deleted: true })
   })
 }
 
-async function list(context: Context, { files, advance }: FileRouteParts): Promise<JsonObject> {
+async function list(context: Context, { files, advance, listings }: FileRouteParts): Promise<JsonObject> {
   await advance()
   const { after, purpose, order = 'desc' } = context.req.query()
   const limit = integerParam(context, 'limit', { min: 1, max: MAX_LISTED, default: MAX_LISTED })
   if (order !== 'asc' && order !== 'desc') throw invalidValue('order', order, ['asc', 'desc'])
   const all = [...(await files.list())].sort((a, b) => a.seq - b.seq)
   const ordered = order === 'asc' ? all : all.reverse()
-  const listed = ordered.filter((file) => purpose === undefined || file.purpose === purpose)
+  const visible = ordered.filter(({ id }) => !listings.hides(id, 'list'))
+  const listed = visible.filter((file) => purpose === undefined || file.purpose === purpose)
   const start = after === undefined ? 0 : listed.findIndex(({ id }) => id === after) + 1
   if (after !== undefined && start === 0) {
     throw new ApiError(404, `No such File object: ${after}`, { param: 'after' })
   }
-  return page(listed, { start, limit }, fileView)
+  return page(listed, { start, limit: listings.pageSize('file', limit) }, fileView)
 }
 
 /** What a form has brought so far. */
@@ -72,11 +82,26 @@ async function receive(request: Request, parts: FileRouteParts): Promise<FileRec
     await readForm(events, form, { upload, limit: parts.maxBatchFileBytes })
     const file = judge(form, upload, parts.maxBatchFileBytes)
     await upload.content.close()
-    return await parts.files.register({ ...file, createdMs: parts.clock.now() })
+    return await addWithOthers(file, parts)
   } catch (error) {
     await parts.files.abandon(upload)
     throw error
   }
+}
+
+/** Registers a file, and those of other people that the scenario puts around it. */
+async function addWithOthers(
+  file: ReceivedFile,
+  { files, clock, listings }: FileRouteParts,
+): Promise<FileRecord> {
+  const createdMs = clock.now()
+  const { before, after } = listings.made('file', file.id)
+  const addOther = ({ filename }: Foreigner) =>
+    files.register({ id: fileId(), filename, purpose: 'batch', bytes: 0, createdMs })
+  for (const other of before) await addOther(other)
+  const registered = await files.register({ ...file, createdMs })
+  for (const other of after) await addOther(other)
+  return registered
 }
 
 interface Target {

@@ -1,6 +1,8 @@
 import type { Clock } from '../util/clock.ts'
 import { ApiError } from './api-error.ts'
 import { fileId } from './ids.ts'
+import { rendered } from './line-marks.ts'
+import { linesOf } from './lines.ts'
 import { type FileRecord, fileRecordSchema, loadRecords } from './records.ts'
 import type { BlobWriter, Storage } from './storage.ts'
 
@@ -11,6 +13,8 @@ export interface NewFile {
   readonly bytes: number
   readonly createdMs: number
   readonly expiresAfterSeconds?: number | undefined
+  /** Its lines carry marks. */
+  readonly marked?: boolean | undefined
 }
 
 /** A file being written: it exists once `commit` has returned. */
@@ -45,11 +49,16 @@ export class Files {
   }
 
   /** Makes a file of a blob that is complete. */
-  async register({ expiresAfterSeconds, ...file }: NewFile): Promise<FileRecord> {
+  async register({ expiresAfterSeconds, marked, ...file }: NewFile): Promise<FileRecord> {
     const expiresMs =
       expiresAfterSeconds === undefined ? undefined : file.createdMs + expiresAfterSeconds * 1000
     const seq = this.#files.get(file.id)?.seq ?? this.#seq + 1
-    const record = { ...file, seq, ...(expiresMs !== undefined && { expiresMs }) }
+    const record = {
+      ...file,
+      seq,
+      ...(expiresMs !== undefined && { expiresMs }),
+      ...(marked && { marked }),
+    }
     await this.#storage.save('files', record.id, JSON.stringify(record))
     this.#remember(record)
     return record
@@ -70,7 +79,7 @@ export class Files {
   async get(id: string): Promise<FileRecord> {
     const file = await this.find(id)
     if (file) return file
-    throw new ApiError(404, `No such File object: ${id}`, { param: 'id' })
+    throw noSuchFile(id)
   }
 
   async remove(id: string): Promise<void> {
@@ -79,8 +88,10 @@ export class Files {
     if (!this.#held.has(id)) await this.#storage.removeBlob(id)
   }
 
+  /** What a reader gets. */
   content(id: string): AsyncIterable<Uint8Array> {
-    return this.#storage.readBlob(id)
+    const stored = this.#storage.readBlob(id)
+    return this.#files.get(id)?.marked ? renderedLines(stored) : stored
   }
 
   /** Keeps the content of a file until `release`, whatever becomes of the file. */
@@ -116,5 +127,15 @@ export class Files {
     for (const { id } of expired) await this.remove(id)
     const left = [...this.#files.values()].map(({ expiresMs = Infinity }) => expiresMs)
     this.#nextExpiryMs = left.reduce((least, ms) => Math.min(least, ms), Number.POSITIVE_INFINITY)
+  }
+}
+
+export const noSuchFile = (id: string): ApiError =>
+  new ApiError(404, `No such File object: ${id}`, { param: 'id' })
+
+async function* renderedLines(stored: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  for await (const lines of linesOf(stored)) {
+    const text = lines.map((line) => (line === '' ? '' : rendered(line))).join('')
+    if (text !== '') yield Buffer.from(text)
   }
 }

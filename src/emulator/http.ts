@@ -2,6 +2,7 @@ import type { Context } from 'hono'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import { z } from 'zod'
 import { ApiError } from './api-error.ts'
+import { ConnectionLost } from './connection-lost.ts'
 import type { Reply } from './reply.ts'
 
 /** The JSON object in a request's body. Throws `ApiError` (400) when there is none. */
@@ -56,14 +57,16 @@ export function expirySeconds(param: string, anchor: unknown, seconds: unknown):
 const isStatus = (status: number): status is ContentfulStatusCode =>
   Number.isInteger(status) && status >= 200 && status <= 599 && ![204, 205, 304].includes(status)
 
-/** The HTTP form of a reply. A status that HTTP does not know becomes a 500. */
+/** The HTTP form of a reply. Status 0 is a connection that breaks; another that HTTP does not know becomes a 500. */
 export function replyResponse(context: Context, reply: Reply): Response {
+  if (reply.status === 0) throw new ConnectionLost()
   const headers = {
     'content-type': 'application/json',
     'x-request-id': reply.requestId,
     ...(reply.retryAfter !== undefined && { 'retry-after': reply.retryAfter }),
+    ...reply.direct?.headers,
   }
-  return context.body(reply.text, isStatus(reply.status) ? reply.status : 500, headers)
+  return context.body(reply.direct?.text ?? reply.text, isStatus(reply.status) ? reply.status : 500, headers)
 }
 
 export const errorResponse = (context: Context, error: ApiError): Response =>

@@ -16,4 +16,5 @@ export type {
   Intercept,
   UpstreamOptions,
 } from './options.ts'
+export { parseScenario, type Scenario } from './scenario.ts'
 export { type ServedEmulator, type ServeOptions, serveEmulator } from './serve.ts'

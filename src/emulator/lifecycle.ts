@@ -1,5 +1,6 @@
 import type { WireBatchError } from '../openai/wire.ts'
 import { assertNever } from '../util/exhaustive.ts'
+import { plannedEnd } from './batch-faults.ts'
 import type { Verdict } from './batch-validation.ts'
 import type { EmulatorLatency } from './options.ts'
 import type { BatchRecord, BatchStatus, Totals } from './records.ts'
@@ -27,11 +28,11 @@ export interface Facts {
   readonly outside: boolean
 }
 
-export type Ending = 'completed' | 'expired' | 'cancelled'
+export type Ending = 'completed' | 'expired' | 'cancelled' | 'failed'
 
 /** The next thing that happens to a batch, and when. `kept` absent: decided when all work has stopped. */
 export type Step =
-  | { readonly kind: 'fail'; readonly at: number; readonly errors: readonly WireBatchError[] }
+  | { readonly kind: 'fail'; readonly at: number; readonly errors: readonly WireBatchError[] | null }
   | {
       readonly kind: 'run'
       readonly at: number
@@ -44,7 +45,7 @@ export type Step =
 
 /**
  * The chart: validating -> failed | in_progress -> finalizing -> completed | expired, and from validating and
- * in_progress -> cancelling -> cancelled on request. `undefined`: nothing happens before something changes.
+ * in_progress -> cancelling -> cancelled on request. A scenario may end it otherwise. `undefined`: nothing happens before something changes.
  */
 export function nextStep(
   batch: BatchRecord,
@@ -101,6 +102,8 @@ function afterValidating(
   const at = batch.createdMs + latency.validateMs
   const { verdict } = facts
   if (facts.now < at || verdict === undefined) return undefined
+  const plan = plannedEnd(batch)
+  if (plan?.as === 'failed' && plan.answered === 0) return { kind: 'fail', at, errors: plan.errors }
   if (verdict.kind === 'invalid') return { kind: 'fail', at, errors: verdict.errors }
   return { kind: 'run', at, total: verdict.total, model: verdict.model, tokens: verdict.tokens }
 }
@@ -112,6 +115,8 @@ function afterRunning(
 ): Step | undefined {
   const { now, done, finishedMs = 0, totalsAt } = facts
   const total = batch.total ?? 0
+  const planned = plannedFinish(batch, facts, latency)
+  if (planned) return planned.now
   const deadline = batch.createdMs + WINDOW_MS
   const paceEnd = (batch.since.in_progress ?? batch.createdMs) + runningMs(total, latency)
   const at = Math.max(paceEnd, finishedMs)
@@ -125,6 +130,21 @@ function afterRunning(
     ending: 'expired',
     ...keptAt(batch, { ...facts, now: deadline }, latency),
   }
+}
+
+/** The early end that a scenario has in mind for a batch: its step, once it is time for it. */
+function plannedFinish(
+  batch: BatchRecord,
+  { now, done, totalsAt }: Facts,
+  latency: Required<EmulatorLatency>,
+): { readonly now: Step | undefined } | undefined {
+  const plan = plannedEnd(batch)
+  if (!plan) return undefined
+  const { total = 0, createdMs, since } = batch
+  const lines = Math.floor(total * plan.answered)
+  const at = (since.in_progress ?? createdMs) + runningMs(total, latency) * plan.answered
+  if (now < at || done < lines) return { now: undefined }
+  return { now: { kind: 'finalize', at, ending: plan.as, kept: totalsAt(lines) } }
 }
 
 /** What is kept of a batch that is stopped at `facts.now`. */

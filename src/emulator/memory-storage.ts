@@ -35,6 +35,8 @@ export class MemoryStorage implements Storage {
   blobNames(): readonly string[] {
     return [...this.#blobs.keys()]
   }
+
+  close(): void {}
 }
 
 function memoryWriter(pieces: Pieces): BlobWriter {

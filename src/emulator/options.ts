@@ -1,6 +1,7 @@
 import { UsageError } from '../errors.ts'
 import { type Clock, systemClock } from '../util/clock.ts'
 import type { AnswerFunction } from './answers.ts'
+import { type CheckedScenario, parseScenario, type Scenario } from './scenario.ts'
 
 /** Simulated durations in milliseconds. With the defaults a batch of 1,000 requests takes about two seconds. */
 export interface EmulatorLatency {
@@ -63,12 +64,14 @@ export interface EmulatorOptions {
   readonly limits?: EmulatorLimits
   /**
    * Runs around every HTTP request: may act before or after, answer in its own words, drop the reply, or
-   * throw, which the caller sees as a broken connection.
+   * throw, which the caller sees as a broken connection. It sees what the scenario makes of things.
    */
   readonly intercept?: Intercept
+  /** What goes wrong, and when: see docs/scenarios.md. Its counts begin with this emulator. @default nothing */
+  readonly scenario?: Scenario
 }
 
-export interface ResolvedOptions extends Omit<EmulatorOptions, 'limits' | 'latency' | 'models'> {
+export interface ResolvedOptions extends Omit<EmulatorOptions, 'limits' | 'latency' | 'models' | 'scenario'> {
   readonly clock: Clock
   readonly latency: Required<EmulatorLatency>
   readonly limits: Required<Omit<EmulatorLimits, 'enqueuedTokens'>> & { readonly enqueuedTokens: number }
@@ -76,6 +79,7 @@ export interface ResolvedOptions extends Omit<EmulatorOptions, 'limits' | 'laten
   /** Absent: what the upstream lists. */
   readonly models: readonly string[] | undefined
   readonly strictModels: boolean
+  readonly scenario: CheckedScenario | undefined
 }
 
 export const DEFAULT_MODELS: readonly string[] = [
@@ -108,7 +112,7 @@ const DEFAULT_LIMITS = {
 
 /** Fills in the defaults. Throws `UsageError` for a value that cannot be meant. */
 export function resolveEmulatorOptions(options: EmulatorOptions): ResolvedOptions {
-  const { latency, limits, failureRate = 0, ...rest } = options
+  const { latency, limits, failureRate = 0, scenario, ...rest } = options
   if (!(failureRate >= 0 && failureRate <= 1)) {
     throw new UsageError('bad_failure_rate', `failureRate is ${failureRate}: give a share between 0 and 1`)
   }
@@ -120,6 +124,7 @@ export function resolveEmulatorOptions(options: EmulatorOptions): ResolvedOption
     failureRate,
     models: options.models ?? (options.upstream ? undefined : DEFAULT_MODELS),
     strictModels: options.strictModels ?? false,
+    scenario: scenario && parseScenario(scenario),
   }
   requireNonNegative('latency', resolved.latency)
   requireNonNegative('limits', resolved.limits)

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { StateError } from '../errors.ts'
 import { batchErrorSchema, ENDPOINTS } from '../openai/wire.ts'
+import { batchFaultSchema } from './scenario-batch.ts'
 import type { RecordKind, Storage } from './storage.ts'
 
 /** A file as it is kept. Times are in milliseconds since 1970. */
@@ -13,6 +14,8 @@ export const fileRecordSchema = z.object({
   bytes: z.number(),
   createdMs: z.number(),
   expiresMs: z.number().optional(),
+  /** Its lines carry marks, and take their form when they are read. */
+  marked: z.boolean().optional(),
 })
 export type FileRecord = Readonly<z.infer<typeof fileRecordSchema>>
 
@@ -62,9 +65,13 @@ export const batchRecordSchema = z.object({
   /** Lines of the input file, known once it has been validated. */
   total: z.number().optional(),
   /** How the batch will end, once it is finalizing. */
-  ending: z.enum(['completed', 'expired', 'cancelled']).optional(),
+  ending: z.enum(['completed', 'expired', 'cancelled', 'failed']).optional(),
   /** What is kept of the answers, once that is decided. */
   kept: totalsSchema.optional(),
+  /** What the scenario does to it. */
+  faults: z.array(batchFaultSchema).optional(),
+  /** Its answers may carry marks. */
+  marked: z.boolean().optional(),
 })
 export type BatchRecord = Readonly<z.infer<typeof batchRecordSchema>>
 

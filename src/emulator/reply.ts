@@ -1,6 +1,7 @@
 import { type ErrorBody, errorBody } from './api-error.ts'
 import { requestId } from './ids.ts'
 import { asNumber, asObject, isObject } from './json.ts'
+import type { Mark } from './line-marks.ts'
 
 /** Tokens of one answer, or of a whole batch. `cached` is part of `input`, `reasoning` of `output`. */
 export interface Usage {
@@ -20,6 +21,12 @@ export interface Reply {
   readonly requestId: string
   /** How long the caller should wait, as the upstream said it in its `retry-after` header. */
   readonly retryAfter?: string
+  /** What a direct call gets in place of `text`. */
+  readonly direct?: { readonly text: string; readonly headers: Readonly<Record<string, string>> }
+  /** In a batch: there was no answer, but this. */
+  readonly lineError?: { readonly code: string; readonly message: string }
+  /** In a batch: what is wrong with its line. */
+  readonly marks?: readonly Mark[]
 }
 
 /** A reply of any body; usage is read from it, in either endpoint's form. */

@@ -1,8 +1,15 @@
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
-import { createAdaptorServer, type ServerType } from '@hono/node-server'
+import { setImmediate as turn } from 'node:timers/promises'
+import {
+  createAdaptorServer,
+  type Http2Bindings,
+  type HttpBindings,
+  type ServerType,
+} from '@hono/node-server'
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import { errorText, UsageError } from '../errors.ts'
+import { BrokenResponse } from './connection-lost.ts'
 import type { Emulator } from './create-emulator.ts'
 
 export interface ServeOptions {
@@ -29,12 +36,13 @@ export async function serveEmulator(
   { host = '127.0.0.1', port }: ServeOptions,
 ): Promise<ServedEmulator> {
   const server = createAdaptorServer({
-    fetch: async (request, { incoming }) => {
+    fetch: async (request, bindings) => {
       try {
-        return await emulator.app.fetch(request)
+        const response = await emulator.app.fetch(request)
+        return response instanceof BrokenResponse ? breaking(response, bindings) : response
       } catch {
-        // Only an interceptor throws this far, and it means a connection that breaks.
-        incoming.socket.destroy()
+        // Only an interceptor or a scenario throws this far, and it means a connection that breaks.
+        bindings.incoming.socket.destroy()
         return RESPONSE_ALREADY_SENT
       }
     },
@@ -47,6 +55,26 @@ export async function serveEmulator(
   const address = addressOf(server)
   const name = address.family === 'IPv6' ? `[${address.address}]` : address.address
   return { url: `http://${name}:${address.port}`, port: address.port, close: () => closeServer(server) }
+}
+
+/** The same response, of which all arrives that there is before the connection breaks. */
+function breaking(response: BrokenResponse, { incoming, outgoing }: HttpBindings | Http2Bindings): Response {
+  const reader = response.body?.getReader()
+  const body = new ReadableStream<Uint8Array>({
+    pull: async (controller) => {
+      try {
+        const next = await reader?.read()
+        if (next?.value) controller.enqueue(next.value)
+        else controller.close()
+      } catch {
+        while (!outgoing.headersSent && !incoming.socket.destroyed) await turn()
+        incoming.socket.destroySoon()
+        // The body must not come to an end: what is read of it now would pass for a whole one.
+        await new Promise(() => undefined)
+      }
+    },
+  })
+  return new Response(body, response)
 }
 
 function addressOf(server: ServerType): AddressInfo {

@@ -28,4 +28,6 @@ export interface Storage {
   readBlob(name: string): AsyncIterable<Uint8Array>
   removeBlob(name: string): Promise<void>
   blobNames(): readonly string[]
+  /** Nothing is written after this; another emulator may use what is kept. */
+  close(): void
 }

@@ -15,9 +15,11 @@ export const NO_TOTALS: Totals = {
 const FIELDS = 8
 
 export interface TallyEntry {
-  readonly ok: boolean
-  /** Of the line in its file, with its line end. */
-  readonly bytes: number
+  /** Whether the request is counted as completed. */
+  readonly succeeded: boolean
+  /** What it adds to the two files, line ends included. */
+  readonly outputBytes: number
+  readonly errorBytes: number
   readonly usage: Usage
 }
 
@@ -35,24 +37,30 @@ export class Tally {
     return this.#count
   }
 
-  add({ ok, bytes, usage }: TallyEntry): void {
-    const { succeeded, failed, outputBytes, errorBytes, input, cached, output, reasoning } = this.at(
-      this.#count,
-    )
+  add(entry: TallyEntry): void {
+    const before = this.at(this.#count)
+    const { usage } = entry
     this.#count += 1
-    this.#sums.set(
-      [
-        succeeded + (ok ? 1 : 0),
-        failed + (ok ? 0 : 1),
-        outputBytes + (ok ? bytes : 0),
-        errorBytes + (ok ? 0 : bytes),
-        input + usage.input,
-        cached + usage.cached,
-        output + usage.output,
-        reasoning + usage.reasoning,
-      ],
-      this.#count * FIELDS,
-    )
+    this.#set({
+      succeeded: before.succeeded + (entry.succeeded ? 1 : 0),
+      failed: before.failed + (entry.succeeded ? 0 : 1),
+      outputBytes: before.outputBytes + entry.outputBytes,
+      errorBytes: before.errorBytes + entry.errorBytes,
+      input: before.input + usage.input,
+      cached: before.cached + usage.cached,
+      output: before.output + usage.output,
+      reasoning: before.reasoning + usage.reasoning,
+    })
+  }
+
+  /** Bytes that belong to the line counted last. */
+  addBytes({ outputBytes, errorBytes }: Pick<TallyEntry, 'outputBytes' | 'errorBytes'>): void {
+    const last = this.at(this.#count)
+    this.#set({
+      ...last,
+      outputBytes: last.outputBytes + outputBytes,
+      errorBytes: last.errorBytes + errorBytes,
+    })
   }
 
   /** What the first `count` lines come to. */
@@ -64,5 +72,12 @@ export class Tally {
     )
     const [input = 0, cached = 0, output = 0, reasoning = 0] = usage
     return { succeeded, failed, outputBytes, errorBytes, input, cached, output, reasoning }
+  }
+
+  #set({ succeeded, failed, outputBytes, errorBytes, input, cached, output, reasoning }: Totals): void {
+    this.#sums.set(
+      [succeeded, failed, outputBytes, errorBytes, input, cached, output, reasoning],
+      this.#count * FIELDS,
+    )
   }
 }

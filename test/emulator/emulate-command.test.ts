@@ -1,10 +1,10 @@
-import { mkdtemp, readdir } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import OpenAI from 'openai'
 import { expect, test } from 'vitest'
 import { emulate } from '../../src/cli/emulate.ts'
 import { UsageError } from '../../src/errors.ts'
+import { temporaryFolder } from '../support/folder.ts'
 import { chatLines, readLines, submit, untilOver } from './helpers.ts'
 
 function start(...argv: string[]) {
@@ -16,7 +16,8 @@ function start(...argv: string[]) {
 }
 
 test('serves at the URL it prints until it is told to stop', async () => {
-  const dataDir = join(await mkdtemp(join(tmpdir(), 'emulate-')), 'data')
+  await using folder = await temporaryFolder()
+  const dataDir = join(folder.path, 'data')
   const { ready, ended, stop } = start(
     '--port',
     '0',

@@ -1,16 +1,22 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, readdir, readFile, rename, writeFile } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import { createEmulator, type EmulatorOptions } from '../../src/emulator/index.ts'
 import { StateError } from '../../src/errors.ts'
 import { VirtualClock } from '../support/virtual-clock.ts'
 import { chatLine, chatLines, clientOf, INSTANT, readLines, submit, untilOver } from './helpers.ts'
 
-const newDir = () => mkdtemp(join(tmpdir(), 'emulator-'))
+async function newDir(): Promise<string> {
+  const dir = await mkdtemp(join(tmpdir(), 'emulator-'))
+  onTestFinished(async () => {
+    for (const path of [dir, `${dir}-moved`]) await rm(path, { recursive: true, force: true })
+  })
+  return dir
+}
 
 const HOUR_MS = 3_600_000
 

@@ -1,0 +1,85 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync } from 'node:fs'
+import { mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { expect, onTestFinished, test } from 'vitest'
+import { createEmulator } from '../../src/emulator/index.ts'
+import { LockError, StateError } from '../../src/errors.ts'
+
+async function newDir(): Promise<string> {
+  const dir = await mkdtemp(join(tmpdir(), 'emulator-'))
+  onTestFinished(() => rm(dir, { recursive: true, force: true }))
+  return dir
+}
+
+const lockOf = (dir: string) => join(dir, 'emulator.lock')
+
+test('a data folder is for one emulator at a time', async () => {
+  const dataDir = await newDir()
+  const first = createEmulator({ dataDir })
+  expect(() => createEmulator({ dataDir })).toThrow(LockError)
+  expect(() => createEmulator({ dataDir })).toThrow(
+    `${dataDir} is in use by an emulator of process ${process.pid}`,
+  )
+  expect((await first.fetch('http://e/v1/batches')).status).toBe(200)
+  await first.close()
+  expect(existsSync(lockOf(dataDir))).toBe(false)
+  await createEmulator({ dataDir }).close()
+})
+
+test('an emulator that cannot start leaves its folder free', async () => {
+  const dataDir = await newDir()
+  await createEmulator({ dataDir }).close()
+  const record = join(dataDir, 'files', 'file-x.json')
+  await writeFile(record, 'x')
+  expect(() => createEmulator({ dataDir })).toThrow(StateError)
+  await rm(record)
+  await createEmulator({ dataDir }).close()
+})
+
+test('the folder of another process is free as soon as that one is killed', async () => {
+  const dataDir = await newDir()
+  const entry = new URL('../../src/emulator/index.ts', import.meta.url).href
+  const program = `
+    const { createEmulator } = await import(${JSON.stringify(entry)})
+    createEmulator({ dataDir: process.argv[1] })
+    console.log('open')
+    setInterval(() => {}, 1000)`
+  const child = spawn(process.execPath, ['--input-type=module', '--eval', program, dataDir], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  onTestFinished(() => void child.kill('SIGKILL'))
+  await once(createInterface(child.stdout), 'line')
+  expect(() => createEmulator({ dataDir })).toThrow(`process ${child.pid}`)
+  child.kill('SIGKILL')
+  await once(child, 'exit')
+  const second = createEmulator({ dataDir })
+  expect(await readFile(lockOf(dataDir), 'utf8')).toContain(`"pid":${process.pid}`)
+  await second.close()
+  expect((await readdir(dataDir)).sort()).toEqual(['batches', 'content', 'files'])
+})
+
+test.each([
+  ['another machine', { epoch: 'e', host: 'elsewhere', space: 's', pid: 1, start: '1' }],
+  ['nobody knows whom', {}],
+])('a lock of %s counts until it was not renewed for long', async (_who, holder) => {
+  const dataDir = await newDir()
+  await writeFile(lockOf(dataDir), JSON.stringify(holder))
+  expect(() => createEmulator({ dataDir })).toThrow(LockError)
+  const longAgo = new Date(Date.now() - 60_000)
+  await utimes(lockOf(dataDir), longAgo, longAgo)
+  await createEmulator({ dataDir }).close()
+})
+
+test.skipIf(process.platform !== 'linux')('a pid that is used again is another process', async () => {
+  const dataDir = await newDir()
+  const first = createEmulator({ dataDir })
+  const holder: unknown = JSON.parse(await readFile(lockOf(dataDir), 'utf8'))
+  await first.close()
+  await writeFile(lockOf(dataDir), JSON.stringify({ ...Object(holder), start: 'long ago' }))
+  const second = createEmulator({ dataDir })
+  await second.close()
+})
