@@ -10,6 +10,7 @@ import {
   unwritable,
 } from './commit-error.ts'
 import { readError, syncError, writeError } from './disk-error.ts'
+import { DiskSpace } from './disk-space.ts'
 import type { FileSystem, OpenFile } from './file-system.ts'
 import { type Group, type GroupPlan, planGroup, type Tail } from './group.ts'
 import { type LedgerLine, LedgerReader } from './ledger.ts'
@@ -24,7 +25,7 @@ export interface CommitLogOptions {
   /** Files are `<directory>/<name><suffix>`; the ledger's suffix is `_ledger.jsonl`. */
   readonly name: string
   /** Called before every append; throws LockError when this process may not write any more. */
-  readonly guard: () => void | Promise<void>
+  readonly guard: () => void
   readonly clock: Clock
   /** Receives every committed line, in order, while the log opens; what it throws stops the opening. */
   readonly onLine?: (line: LedgerLine) => void
@@ -32,6 +33,8 @@ export interface CommitLogOptions {
   readonly keepTail?: (suffix: string) => boolean
   /** Suffixes of files that cannot be there without a ledger. Default: not checked. */
   readonly isSideFile?: (suffix: string) => boolean
+  /** Suffixes of files that mean nothing unless the ledger names them: others are removed at the start. Default: none. */
+  readonly isTransient?: (suffix: string) => boolean
   /** The ledger must reach this far: what other files of the task know of it. Default: 0. */
   readonly leastSeq?: number
 }
@@ -53,6 +56,8 @@ export interface Committed {
  * wrote (`ledger_changed`, LockError). Opening it again reads what is really there.
  */
 export class CommitLog {
+  /** Room on the disk that the files are on. */
+  readonly space: DiskSpace
   readonly #options: CommitLogOptions
   readonly #files: OpenFiles
   readonly #ledger: OpenFile
@@ -68,6 +73,7 @@ export class CommitLog {
   #closed = false
 
   private constructor(options: CommitLogOptions, files: OpenFiles, found: Recovered) {
+    this.space = new DiskSpace(options)
     this.#options = options
     this.#files = files
     this.#ledger = found.ledger
@@ -126,8 +132,8 @@ export class CommitLog {
   }
 
   /**
-   * Makes a group durable, whole or not at all. Rejects with `write_failed` or `disk_full` when a write failed
-   * (everything was undone; another commit may be tried), `file_changed` or `file_missing` when a side file is
+   * Makes a group durable, whole or not at all. Rejects with `disk_full` when it will not fit, and with that or
+   * `write_failed` when a write failed (everything was undone; another commit may be tried), `file_changed` or `file_missing` when a side file is
    * not as it was left, LockError when another process writes, UsageError for an impossible group or an
    * overlapping call, and with the poison's error (see the class). After `fsync_failed` alone it is not known
    * whether the commit is on disk.
@@ -150,6 +156,7 @@ export class CommitLog {
     const lengths = await this.#nextLengths(plan)
     // Encoded before anything is written: a step that JSON cannot hold must leave no trace.
     const line = this.#encode(plan, lengths)
+    await this.space.ensure(sizeOf(plan, line), `commit ${this.#seq + 1}`, plan.isPaid)
     const before = new Map<string, number>()
     await this.#appendSideFiles(plan.appends, before)
     await this.#syncSideFiles(plan, before)
@@ -180,7 +187,7 @@ export class CommitLog {
   }
 
   async #checkAlone(): Promise<void> {
-    await this.#options.guard()
+    this.#options.guard()
     await this.#checkSize(this.#ledgerBytes)
   }
 
@@ -341,3 +348,6 @@ export class CommitLog {
     return this.close()
   }
 }
+
+const sizeOf = ({ appends }: GroupPlan, line: Buffer): number =>
+  [...appends.values()].reduce((sum, { length }) => sum + length, line.length)

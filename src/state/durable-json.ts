@@ -1,6 +1,7 @@
 import { type Adapter, Low } from 'lowdb'
 import { z } from 'zod'
 import { errorText, StateError } from '../errors.ts'
+import { versionNeeded } from '../util/version.ts'
 import { readError } from './disk-error.ts'
 import { type FileSystem, systemCode } from './file-system.ts'
 import { removeTemporaries, replaceFile } from './replace-file.ts'
@@ -8,6 +9,8 @@ import { removeTemporaries, replaceFile } from './replace-file.ts'
 /** What every such file carries. */
 export interface Versioned {
   readonly version: number
+  /** The release that wrote it: the one to ask for when the version is too new. */
+  readonly nightshift?: string | undefined
 }
 
 export interface DurableJsonOptions<Data extends Versioned> {
@@ -17,6 +20,8 @@ export interface DurableJsonOptions<Data extends Versioned> {
   readonly schema: z.ZodType<Data>
   /** The newest version this program knows. */
   readonly version: number
+  /** Throws when this process may not write any more; called right before the old file would be replaced. */
+  readonly guard?: () => void
   /** Brings content of an older version (1 to `version - 1`) into the form of `schema`. Default: left as it is. */
   readonly migrate?: (older: Versioned & Readonly<Record<string, unknown>>) => unknown
 }
@@ -26,25 +31,31 @@ export interface DurableJsonOptions<Data extends Versioned> {
  * opened, and therefore never is overwritten.
  */
 export class DurableJson<Data extends Versioned> {
+  readonly #options: DurableJsonOptions<Data>
   readonly #adapter: Adapter<Data | null>
   #low: Low<Data | null>
+  #isTidy = false
   #writing: Promise<void> = Promise.resolve()
 
-  private constructor(adapter: Adapter<Data | null>, low: Low<Data | null>) {
+  private constructor(
+    options: DurableJsonOptions<Data>,
+    adapter: Adapter<Data | null>,
+    low: Low<Data | null>,
+  ) {
+    this.#options = options
     this.#adapter = adapter
     this.#low = low
   }
 
   /**
-   * Reads the file and removes what interrupted writes left. Only for its one writer. Throws StateError
-   * `state_invalid`, `state_newer` or `read_failed`; the file was left unchanged.
+   * Reads the file; nothing is changed before the first write. Only for its one writer. Throws StateError
+   * `state_invalid`, `newer_version` or `read_failed`.
    */
   static async open<Data extends Versioned>(options: DurableJsonOptions<Data>): Promise<DurableJson<Data>> {
     const adapter = adapterFor(options)
     const low = new Low<Data | null>(adapter, null)
     await low.read()
-    await removeTemporaries(options.fs, options.path)
-    return new DurableJson(adapter, low)
+    return new DurableJson(options, adapter, low)
   }
 
   /** What is on disk, or undefined while there is no file. */
@@ -58,6 +69,7 @@ export class DurableJson<Data extends Versioned> {
    */
   write(data: Data): Promise<void> {
     const written = this.#writing.then(async () => {
+      await this.#tidy()
       // Low shows new data before it is written, so new data gets a Low of its own.
       const next = new Low<Data | null>(this.#adapter, data)
       await next.write()
@@ -66,6 +78,15 @@ export class DurableJson<Data extends Versioned> {
     // A failed write is the caller's to handle; it must not fail the writes queued behind it.
     this.#writing = written.catch(() => {})
     return written
+  }
+
+  /** Removes what interrupted writes of earlier runs left. */
+  async #tidy(): Promise<void> {
+    if (this.#isTidy) return
+    const { fs, path, guard } = this.#options
+    guard?.()
+    await removeTemporaries(fs, path)
+    this.#isTidy = true
   }
 }
 
@@ -80,7 +101,8 @@ export async function readDurableJson<Data extends Versioned>(
 function adapterFor<Data extends Versioned>(options: DurableJsonOptions<Data>): Adapter<Data | null> {
   return {
     read: async () => (await readDurableJson(options)) ?? null,
-    write: (data) => replaceFile(options.fs, options.path, `${JSON.stringify(data, null, 2)}\n`),
+    write: (data) =>
+      replaceFile(options.fs, options.path, `${JSON.stringify(data, null, 2)}\n`, options.guard),
   }
 }
 
@@ -93,14 +115,17 @@ async function readTextIfThere(fs: FileSystem, path: string): Promise<string | u
   }
 }
 
-const versionedSchema = z.looseObject({ version: z.int().min(1) })
+const versionedSchema = z.looseObject({
+  version: z.int().min(1),
+  nightshift: z.string().optional().catch(undefined),
+})
 
 function validated<Data extends Versioned>(text: string, options: DurableJsonOptions<Data>): Data {
   const { path, version } = options
   const versioned = versionedSchema.safeParse(parsed(text, path))
   if (!versioned.success) throw invalid(path, zodText(versioned.error), versioned.error)
   const found = versioned.data
-  if (found.version > version) throw newer(path, found.version, version)
+  if (found.version > version) throw newer(path, found)
   const current = found.version < version && options.migrate ? options.migrate(found) : found
   const result = options.schema.safeParse(current)
   if (!result.success) throw invalid(path, zodText(result.error), result.error)
@@ -135,9 +160,9 @@ function invalid(path: string, why: string, cause: unknown): StateError {
   return new StateError('state_invalid', message, { cause })
 }
 
-function newer(path: string, found: number, known: number): StateError {
+function newer(path: string, { version, nightshift }: Versioned): StateError {
   const message =
-    `${path} has version ${found}, written by a newer Nightshift; this one knows versions up to ${known}. ` +
-    'It was left unchanged. Update Nightshift.'
-  return new StateError('state_newer', message)
+    `${path} has version ${version}, which ${versionNeeded(nightshift)}. Nothing was changed. ` +
+    'Update Nightshift to go on with this task.'
+  return new StateError('newer_version', message)
 }

@@ -1,4 +1,15 @@
-import { type FileHandle, mkdir, open, readdir, readFile, rename, stat, unlink } from 'node:fs/promises'
+import {
+  type FileHandle,
+  link,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  rename,
+  stat,
+  statfs,
+  unlink,
+} from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 
 /** `read`: an existing file. `append`: created (0600) when missing. `create`: fails with EEXIST when there. */
@@ -25,12 +36,16 @@ export interface FileSystem {
   readText(path: string): Promise<string>
   rename(from: string, to: string): Promise<void>
   unlink(path: string): Promise<void>
+  /** Gives a file a second name; fails with EEXIST when that is taken, and where the disk has no such thing. */
+  link(path: string, second: string): Promise<void>
   /** Names (without the path) of what is in a directory. */
   list(directory: string): Promise<readonly string[]>
   /** Creates the directory and its parents; resolves with the first one created, or undefined. */
   makeDirectory(path: string): Promise<string | undefined>
   /** Resolves once creations, renames and removals in the directory would survive a power loss. */
   syncDirectory(path: string): Promise<void>
+  /** Bytes that this process may still write there; undefined when the file system cannot say. Never rejects. */
+  freeBytes(directory: string): Promise<number | undefined>
 }
 
 const SYSTEM_CODE = /^E[A-Z0-9]+$/
@@ -109,6 +124,19 @@ async function syncDirectory(path: string): Promise<void> {
   }
 }
 
+async function freeBytes(directory: string): Promise<number | undefined> {
+  try {
+    const { bsize, blocks, bavail, bfree } = await statfs(directory)
+    // Some network and FUSE file systems say zero for everything.
+    if (blocks === 0) return undefined
+    // A part of most disks is left to the superuser.
+    return bsize * (process.getuid?.() === 0 ? bfree : bavail)
+  } catch {
+    // Only a look ahead: what ails the folder is told by the write that follows.
+    return undefined
+  }
+}
+
 /** The real disk. */
 export const nodeFileSystem: FileSystem = {
   open: async (path, mode) => new NodeFile(await open(path, FLAGS[mode], OWNER_ONLY)),
@@ -116,9 +144,11 @@ export const nodeFileSystem: FileSystem = {
   readText: (path) => readFile(path, 'utf8'),
   rename,
   unlink,
+  link,
   list: (directory) => readdir(directory),
   makeDirectory: (path) => mkdir(path, { recursive: true }),
   syncDirectory,
+  freeBytes,
 }
 
 /** Creates a directory and its missing parents so that they survive a power loss. Throws the system's errors. */

@@ -16,6 +16,8 @@ export interface Group {
   readonly names?: readonly string[]
   /** Files that are no longer part of the task; unlinked after the commit is durable. */
   readonly forget?: readonly string[]
+  /** It records answers that are paid for: space that is kept free may be used up. Default: false. */
+  readonly isPaid?: boolean
 }
 
 /** A side file that is longer than the ledger says, left so on purpose. */
@@ -38,6 +40,7 @@ export interface GroupPlan {
   readonly truncate: ReadonlyMap<string, number>
   readonly names: readonly string[]
   readonly forget: readonly string[]
+  readonly isPaid: boolean
 }
 
 /** Checks a group against what is known. Throws UsageError `group_invalid`. */
@@ -55,6 +58,7 @@ export function planGroup(group: Group, known: KnownFiles): GroupPlan {
     truncate: new Map(truncate.map(({ file, length }) => [file, length])),
     names,
     forget,
+    isPaid: group.isPaid ?? false,
   }
 }
 

@@ -42,9 +42,14 @@ export async function retireDirectory(
 }
 
 async function putBack(aside: string, path: string): Promise<void> {
-  // When a third process locked meanwhile, the owner we disturbed finds its epoch gone and stops by itself.
-  if ((await directoryIdentity(path)) === undefined) await rename(aside, path)
-  else await rmdir(aside)
+  try {
+    // When a third process locked meanwhile, the owner we disturbed finds its epoch gone and stops by itself.
+    if ((await directoryIdentity(path)) === undefined) await rename(aside, path)
+    else await rmdir(aside)
+  } catch (error) {
+    // That third process has tidied up already.
+    if (systemCode(error) !== 'ENOENT') throw error
+  }
 }
 
 type Callback = (error: Error | null) => void

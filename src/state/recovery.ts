@@ -6,6 +6,7 @@ import type { Tail } from './group.ts'
 import { type LedgerExtent, type LedgerLine, readLedger } from './ledger.ts'
 import { isSuffix, LEDGER_SUFFIX } from './ledger-line.ts'
 import type { OpenFiles } from './open-files.ts'
+import { nameBehind } from './replace-file.ts'
 
 /** What a start needs to know about the owner of the files. */
 export interface RecoveryOptions {
@@ -14,10 +15,11 @@ export interface RecoveryOptions {
   /** Files are `<directory>/<name><suffix>`. */
   readonly name: string
   /** Called before the first change. */
-  readonly guard: () => void | Promise<void>
+  readonly guard: () => void
   readonly onLine?: ((line: LedgerLine) => void) | undefined
   readonly keepTail?: ((suffix: string) => boolean) | undefined
   readonly isSideFile?: ((suffix: string) => boolean) | undefined
+  readonly isTransient?: ((suffix: string) => boolean) | undefined
   readonly leastSeq?: number | undefined
 }
 
@@ -51,10 +53,11 @@ const EMPTY: LedgerExtent = { seq: 0, validBytes: 0, tornBytes: 0 }
 export async function recover(options: RecoveryOptions, files: OpenFiles): Promise<Recovered> {
   const path = join(options.directory, options.name + LEDGER_SUFFIX)
   const known = await readKnown(path, options)
-  const present = await listSuffixes(options)
+  const entries = await listSuffixes(options)
+  const present = entries.filter(isSuffix)
   const sizes = await measure(options, [...known.lengths.keys(), ...present.filter(isKept(options, known))])
-  const repair = planRepair(known, { present, sizes }, options)
-  await options.guard()
+  const repair = planRepair(known, { entries, sizes }, options)
+  options.guard()
   const ledger = await openLedger(path, known.extent, options)
   try {
     await repairFiles(repair, options, files)
@@ -99,7 +102,9 @@ async function readLedgerIfThere(
 
 /** A ledger is created before any side file, so side files without one mean that it was lost. */
 async function refuseOrphans(path: string, options: RecoveryOptions): Promise<void> {
-  const orphans = (await listSuffixes(options)).filter((suffix) => options.isSideFile?.(suffix))
+  const orphans = (await listSuffixes(options)).filter(
+    (suffix) => isSuffix(suffix) && options.isSideFile?.(suffix),
+  )
   const sizes = await measure(options, orphans)
   const full = orphans.filter((suffix) => (sizes.get(suffix) ?? 0) > 0)
   if (full.length === 0) return
@@ -108,13 +113,11 @@ async function refuseOrphans(path: string, options: RecoveryOptions): Promise<vo
   throw new StateError('ledger_missing', message)
 }
 
+/** What follows the task's name in the names of all files that begin with it, also of other tasks' files. */
 async function listSuffixes({ fs, directory, name }: RecoveryOptions): Promise<readonly string[]> {
   try {
     const names = await fs.list(directory)
-    return names
-      .filter((one) => one.startsWith(name))
-      .map((one) => one.slice(name.length))
-      .filter(isSuffix)
+    return names.filter((one) => one.startsWith(name)).map((one) => one.slice(name.length))
   } catch (error) {
     if (systemCode(error) === 'ENOENT') return []
     throw readError(directory, error)
@@ -140,7 +143,7 @@ async function measure(
 /** Decides, and finds files that lost bytes the ledger vouches for. */
 function planRepair(
   known: Known,
-  found: { readonly present: readonly string[]; readonly sizes: ReadonlyMap<string, number> },
+  found: { readonly entries: readonly string[]; readonly sizes: ReadonlyMap<string, number> },
   options: RecoveryOptions,
 ): Repair {
   const cuts = new Map<string, number>()
@@ -156,8 +159,12 @@ function planRepair(
     if (options.keepTail?.(suffix)) tails.set(suffix, { length, size })
     else cuts.set(suffix, length)
   }
-  const remove = found.present.filter((suffix) => known.gone.has(suffix))
-  return { cuts, tails, remove, sync: [...found.sizes.keys()] }
+  const isLitter = (suffix: string): boolean =>
+    options.isTransient?.(nameBehind(suffix) ?? suffix) === true &&
+    !known.lengths.has(suffix) &&
+    !tails.has(suffix)
+  const remove = found.entries.filter((suffix) => known.gone.has(suffix) || isLitter(suffix))
+  return { cuts, tails, remove, sync: [...found.sizes.keys()].filter((suffix) => !remove.includes(suffix)) }
 }
 
 async function openLedger(

@@ -10,13 +10,21 @@ const TEMPORARY = /^\.tmp-\d+-[0-9a-f]{16}$/
 
 /**
  * Puts a new file at `path`, whole or not at all, and durable when this resolves. Throws StateError `disk_full`,
- * `write_failed` or `fsync_failed`, or what `content` throws; the old file is then still there (after
- * `fsync_failed`: the old or the new one).
+ * `write_failed` or `fsync_failed`, or what `content` or `guard` throws; the old file is then still there (after
+ * `fsync_failed`: the old or the new one). `guard` is called before anything is written, and right before the old
+ * file would be replaced.
  */
-export async function replaceFile(fs: FileSystem, path: string, content: FileContent): Promise<void> {
+export async function replaceFile(
+  fs: FileSystem,
+  path: string,
+  content: FileContent,
+  guard: () => void = () => {},
+): Promise<void> {
+  guard()
   const temporary = `${path}.tmp-${process.pid}-${randomBytes(8).toString('hex')}`
   try {
     await writeTemporary(fs, temporary, content)
+    guard()
     await orWriteError(path, () => fs.rename(temporary, path))
   } catch (error) {
     await removeLitter(fs, temporary)
@@ -50,12 +58,18 @@ async function removeLitter(fs: FileSystem, path: string): Promise<void> {
   }
 }
 
+/** For the name of a file that `replaceFile` was filling: the name it was to get. Undefined for any other name. */
+export function nameBehind(temporary: string): string | undefined {
+  const at = temporary.lastIndexOf('.tmp-')
+  return at >= 0 && TEMPORARY.test(temporary.slice(at)) ? temporary.slice(0, at) : undefined
+}
+
 /** Removes what interrupted calls of `replaceFile` for this path left behind. Only for the one writer of the file. */
 export async function removeTemporaries(fs: FileSystem, path: string): Promise<void> {
   const directory = dirname(path)
   const name = basename(path)
   for (const entry of await listIfThere(fs, directory)) {
-    if (!entry.startsWith(name) || !TEMPORARY.test(entry.slice(name.length))) continue
+    if (nameBehind(entry) !== name) continue
     await orWriteError(path, () => fs.unlink(join(directory, entry)))
   }
 }

@@ -1,28 +1,26 @@
 import { randomUUID } from 'node:crypto'
 import { readFileSync, statSync } from 'node:fs'
-import { readFile, rename, stat, unlink, writeFile } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import { z } from 'zod'
 import { errorText, LockError, NightshiftError } from '../errors.ts'
 import type { Clock } from '../util/clock.ts'
 import { assertNever } from '../util/exhaustive.ts'
 import { makeDurableDirectory, nodeFileSystem, systemCode } from './file-system.ts'
-import { directoryIdentity, lockFileSystem, retireDirectory } from './lock-directory.ts'
-import { currentProcess, isGone } from './process-identity.ts'
+import { lockFileSystem, retireDirectory } from './lock-directory.ts'
+import {
+  currentHolder,
+  holderOf,
+  holderToClaim,
+  type LockHolder,
+  lockOf,
+  removeClaim,
+  removeIfDead,
+  removeLitter,
+  writeClaim,
+  writeHolder,
+} from './lock-holder.ts'
 
-const holderSchema = z.object({
-  host: z.string(),
-  bootId: z.string().optional(),
-  pidNamespace: z.string().optional(),
-  pid: z.int().positive(),
-  processStart: z.string().optional(),
-  startedAt: z.number(),
-  epoch: z.string(),
-  directory: z.string(),
-})
-
-/** Who holds a lock. `epoch` is new with every acquisition; `directory` names the lock directory it belongs to. */
-export type LockHolder = z.infer<typeof holderSchema>
+export type { LockHolder }
 
 export interface TaskLockOptions {
   /** Created when missing. */
@@ -69,27 +67,26 @@ export class TaskLock {
     const { clock, timeoutMs = 0, pollMs = 250, statusMs = 5000 } = options
     const path = resolve(join(options.directory, options.name))
     await orLockFailed(path, () => makeDurableDirectory(nodeFileSystem, options.directory))
-    const began = clock.now()
+    // Of time only what was slept here counts: a clock that leaps, or a machine that sleeps, uses up nobody's patience.
+    let waited = 0
     for (let nextStatus = 0; ; ) {
       const lock = new TaskLock(path)
       if (await orLockFailed(path, () => lock.#try())) return lock
-      const waited = clock.now() - began
-      if (timeoutMs >= 0 && waited >= timeoutMs) throw locked(path, await readHolder(path))
+      if (timeoutMs >= 0 && waited >= timeoutMs) throw locked(path, await currentHolder(path))
       if (waited >= nextStatus) {
-        options.onWaiting?.(await readHolder(path), waited)
+        options.onWaiting?.(await currentHolder(path), waited)
         nextStatus = waited + statusMs
       }
       const left = timeoutMs < 0 ? pollMs : Math.min(pollMs, timeoutMs - waited)
       await clock.sleep(left, options.signal)
+      waited += left
       if (options.signal?.aborted) throw aborted(path)
     }
   }
 
   /** Who holds the lock of a task now, or undefined when nobody does or it is not known who. Changes nothing. */
   static async holder(directory: string, name: string): Promise<LockHolder | undefined> {
-    const path = resolve(join(directory, name))
-    const holder = await readHolder(path)
-    return holder?.directory === (await directoryIdentity(lockOf(path))) ? holder : undefined
+    return currentHolder(resolve(join(directory, name)))
   }
 
   /**
@@ -113,8 +110,9 @@ export class TaskLock {
     if (this.#phase === 'over') return
     try {
       // The holder goes first: once the directory is gone, the next owner writes its own.
-      await unlink(holderOf(this.#path))
+      await holderToClaim(this.#path, this.#epoch)
       await this.#unlock?.()
+      await removeClaim(this.#path, this.#epoch)
     } finally {
       this.#phase = 'over'
     }
@@ -151,11 +149,12 @@ export class TaskLock {
 
   async #try(): Promise<boolean> {
     await removeIfDead(this.#path)
-    const unlock = await this.#lock()
+    await writeClaim(this.#path, this.#epoch)
+    const unlock = await this.#lockOrNot()
     if (unlock === undefined) return false
     try {
       this.#inode = (await stat(lockOf(this.#path))).ino
-      await this.#writeHolder()
+      await writeHolder(this.#path, this.#epoch)
     } catch (error) {
       this.#phase = 'releasing'
       await unlock()
@@ -163,7 +162,18 @@ export class TaskLock {
     }
     this.#phase = 'held'
     this.#unlock = unlock
+    await removeLitter(this.#path)
     return true
+  }
+
+  async #lockOrNot(): Promise<(() => Promise<void>) | undefined> {
+    let unlock: (() => Promise<void>) | undefined
+    try {
+      unlock = await this.#lock()
+    } finally {
+      if (!unlock) await removeClaim(this.#path, this.#epoch)
+    }
+    return unlock
   }
 
   async #lock(): Promise<(() => Promise<void>) | undefined> {
@@ -182,44 +192,6 @@ export class TaskLock {
       throw error
     }
   }
-
-  async #writeHolder(): Promise<void> {
-    const directory = (await directoryIdentity(lockOf(this.#path))) ?? ''
-    const holder: LockHolder = {
-      ...currentProcess(),
-      startedAt: Date.now(),
-      epoch: this.#epoch,
-      directory,
-    }
-    const temporary = `${holderOf(this.#path)}.${this.#epoch}`
-    await writeFile(temporary, `${JSON.stringify(holder)}\n`, { mode: 0o600 })
-    await rename(temporary, holderOf(this.#path))
-  }
-}
-
-const lockOf = (path: string): string => `${path}.lock`
-const holderOf = (path: string): string => `${path}.lock.json`
-
-async function readHolder(path: string): Promise<LockHolder | undefined> {
-  try {
-    return holderSchema.parse(JSON.parse(await readFile(holderOf(path), 'utf8')))
-  } catch (error) {
-    // None, or one from a crash or another program: the lock then ends by its lease alone.
-    if (error instanceof z.ZodError || error instanceof SyntaxError || systemCode(error) === 'ENOENT')
-      return undefined
-    throw error
-  }
-}
-
-/** Removes the lock of a process that surely ended. The holder must belong to this very directory, before and after. */
-async function removeIfDead(path: string): Promise<void> {
-  const holder = await readHolder(path)
-  if (!holder || !isGone(holder, currentProcess())) return
-  if ((await directoryIdentity(lockOf(path))) !== holder.directory) return
-  await retireDirectory(lockOf(path), async (aside) => {
-    const still = await readHolder(path)
-    return still?.epoch === holder.epoch && (await directoryIdentity(aside)) === holder.directory
-  })
 }
 
 /** Removes a lock directory whose lease ran out, as far as its time of change still says so after it was moved. */

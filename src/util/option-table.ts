@@ -5,6 +5,9 @@ import type { OptionEntry, OptionFacts, OptionInput, OptionOutput, OptionTable }
 const LONGEST_TIMER_MS = 2 ** 31 - 1
 const LONGEST_TIMER_SECONDS = Math.floor(LONGEST_TIMER_MS / 1000)
 
+/** The request index counts tries in 16 bits. */
+const MOST_TRIES = 65_535
+
 const flag = (value: boolean) => z.boolean().default(value)
 const whole = (min: number, max?: number) =>
   max === undefined ? z.int().min(min) : z.int().min(min).max(max)
@@ -70,6 +73,10 @@ export const optionTable = {
     'Replace the frozen parameters of the task; requests that are pending keep their bodies',
     { old: ['reinit-meta'] },
   ),
+  keepReplies: action(
+    flag(false),
+    'Keep every raw reply in a file beside the task; otherwise replies are removed once all in their file are judged',
+  ),
 
   processFailedBatches: failure(
     z.int().default(0),
@@ -77,9 +84,11 @@ export const optionTable = {
     { unit: 'batches' },
   ),
   retryFatalRequests: failure(flag(false), 'Try requests again after errors that count as fatal, too'),
-  maxRetries: failure(whole(0).default(2), 'How often a failed request is tried again', { unit: 'retries' }),
+  maxRetries: failure(whole(0, MOST_TRIES).default(2), 'How often a failed request is tried again', {
+    unit: 'retries',
+  }),
   maxExpiries: failure(
-    whole(0).default(5),
+    whole(0, MOST_TRIES).default(5),
     'How often one request may come back expired or cancelled before it fails; these are no retries',
     { unit: 'expiries' },
   ),
@@ -122,6 +131,11 @@ export const optionTable = {
   emulator: server(
     flag(false),
     'Use a built-in emulator of the server: no key, no network, no cost; it keeps its data in the task folder',
+  ),
+  scenario: server(
+    z.string().min(1).optional(),
+    'File that says what goes wrong at the emulator, and when: see docs/scenarios.md; needs --emulator',
+    { value: 'file', allowed: 'the path of a file' },
   ),
 
   lockTimeout: lock(

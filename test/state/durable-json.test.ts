@@ -23,7 +23,10 @@ describe('a durable JSON file', () => {
     expect(JSON.parse(await readFile(path, 'utf8'))).toEqual(state(1))
     expect((await stat(path)).mode & 0o777).toBe(0o600)
     await writeFile(`${path}.tmp-12-0123456789abcdef`, 'half')
-    expect((await DurableJson.open(optionsFor(nodeFileSystem, path))).data).toEqual(state(1))
+    const again = await DurableJson.open(optionsFor(nodeFileSystem, path))
+    expect(again.data).toEqual(state(1))
+    expect(await readdir(directory)).toHaveLength(2)
+    await again.write(state(2))
     expect(await readdir(directory)).toEqual(['state.json'])
   })
 
@@ -57,7 +60,9 @@ describe('a durable JSON file', () => {
     ['state_invalid', '', /line 1/],
     ['state_invalid', '{"version":2,"counts":{"done":"many"}}', /counts\.done/],
     ['state_invalid', '[]', /the whole/],
-    ['state_newer', '{"version":3,"counts":{}}', /version 3/],
+    ['newer_version', '{"version":3,"counts":{}}', /version 3, which needs a newer Nightshift/],
+    ['newer_version', '{"version":3,"nightshift":"9.1.0"}', /needs Nightshift 9\.1\.0 or later; this is \d/],
+    ['newer_version', '{"version":3,"nightshift":9}', /needs a newer Nightshift/],
   ])('%s: %j is refused, named and left as it is', async (code, text, place) => {
     const fs = holding(text)
     const opening = DurableJson.open(optionsFor(fs))

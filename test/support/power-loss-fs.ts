@@ -20,10 +20,11 @@ type Op =
   | { readonly kind: 'sync'; readonly inode: number }
   | { readonly kind: 'rename'; readonly from: string; readonly to: string }
   | { readonly kind: 'unlink'; readonly path: string }
+  | { readonly kind: 'link'; readonly to: string; readonly inode: number }
   | { readonly kind: 'syncDirectory'; readonly path: string }
 
 type DataOp = Extract<Op, { kind: 'write' | 'truncate' }>
-type EntryOp = Extract<Op, { kind: 'create' | 'rename' | 'unlink' }>
+type EntryOp = Extract<Op, { kind: 'create' | 'rename' | 'unlink' | 'link' }>
 
 export function systemError(code: string, path: string): Error {
   return Object.assign(new Error(`${code}: simulated, '${path}'`), { code })
@@ -120,6 +121,13 @@ export class PowerLossFs implements FileSystem {
     this.#ops.push({ kind: 'unlink', path })
   }
 
+  async link(from: string, to: string): Promise<void> {
+    const inode = this.#existing(from)
+    if (this.#entries.has(to)) throw systemError('EEXIST', to)
+    this.#entries.set(to, inode)
+    this.#ops.push({ kind: 'link', to, inode: inode.id })
+  }
+
   async list(directory: string): Promise<readonly string[]> {
     const prefix = `${directory}/`
     return [...this.#entries.keys()]
@@ -133,6 +141,10 @@ export class PowerLossFs implements FileSystem {
 
   async syncDirectory(path: string): Promise<void> {
     this.#ops.push({ kind: 'syncDirectory', path })
+  }
+
+  async freeBytes(): Promise<undefined> {
+    // As large as memory.
   }
 
   #existing(path: string): Inode {
@@ -178,7 +190,7 @@ class Replay {
         break
       case 'syncDirectory':
         this.#pendingEntries = this.#pendingEntries.filter((pending) => {
-          const here = dirname(pending.kind === 'rename' ? pending.to : pending.path) === op.path
+          const here = dirname('to' in pending ? pending.to : pending.path) === op.path
           if (here) applyEntry(this.#entries, pending)
           return !here
         })
@@ -186,6 +198,7 @@ class Replay {
       case 'create':
       case 'rename':
       case 'unlink':
+      case 'link':
         this.#pendingEntries.push(op)
         break
       default:
@@ -220,6 +233,9 @@ function applyEntry(entries: Map<string, number>, op: EntryOp): void {
       if (inode !== undefined) entries.set(op.to, inode)
       break
     }
+    case 'link':
+      entries.set(op.to, op.inode)
+      break
     default:
       op satisfies never
   }
@@ -249,7 +265,7 @@ function resized(content: Buffer, length: number): Buffer {
 }
 
 /** The operations that can be made to fail. */
-export type FaultOp = 'open' | 'append' | 'truncate' | 'sync' | 'rename' | 'unlink' | 'syncDirectory'
+export type FaultOp = 'open' | 'append' | 'truncate' | 'sync' | 'rename' | 'unlink' | 'link' | 'syncDirectory'
 
 export interface Fault {
   readonly op: FaultOp
@@ -257,16 +273,25 @@ export interface Fault {
   readonly nth: number
   /** ENOSPC, EIO, ... */
   readonly code: string
-  /** Only on paths that end so. Default: all. */
-  readonly path?: string
+  /** Only on paths that end so, or match. Default: all. */
+  readonly path?: string | RegExp
+  /** So do all calls after it. Default: false. */
+  readonly lasting?: boolean
   /** Part of the bytes that a failing append writes nevertheless. Default: 0. */
   readonly written?: number
 }
+
+const isAt = (path: string, place: string | RegExp): boolean =>
+  typeof place === 'string' ? path.endsWith(place) : place.test(path)
 
 /** A file system of which chosen calls fail. */
 export class FaultyFs implements FileSystem {
   readonly #inner: FileSystem
   #faults: { readonly fault: Fault; seen: number }[] = []
+  /** What it says when asked for its free space. */
+  free: number | undefined
+  /** How often it was asked. */
+  asked = 0
 
   constructor(inner: FileSystem) {
     this.#inner = inner
@@ -279,9 +304,9 @@ export class FaultyFs implements FileSystem {
 
   /** The fault that hits this call, if any. */
   #hit(op: FaultOp, path: string): Fault | undefined {
-    const counting = this.#faults.filter((one) => one.fault.op === op && path.endsWith(one.fault.path ?? ''))
+    const counting = this.#faults.filter(({ fault }) => fault.op === op && isAt(path, fault.path ?? ''))
     for (const one of counting) one.seen += 1
-    return counting.find((one) => one.seen === one.fault.nth)?.fault
+    return counting.find(({ fault, seen }) => (fault.lasting ? seen >= fault.nth : seen === fault.nth))?.fault
   }
 
   async #guarded<T>(op: FaultOp, path: string, act: () => Promise<T>): Promise<T> {
@@ -325,6 +350,10 @@ export class FaultyFs implements FileSystem {
     return this.#guarded('unlink', path, () => this.#inner.unlink(path))
   }
 
+  link(path: string, second: string): Promise<void> {
+    return this.#guarded('link', second, () => this.#inner.link(path, second))
+  }
+
   list(directory: string): Promise<readonly string[]> {
     return this.#inner.list(directory)
   }
@@ -335,5 +364,10 @@ export class FaultyFs implements FileSystem {
 
   syncDirectory(path: string): Promise<void> {
     return this.#guarded('syncDirectory', path, () => this.#inner.syncDirectory(path))
+  }
+
+  async freeBytes(): Promise<number | undefined> {
+    this.asked += 1
+    return this.free
   }
 }

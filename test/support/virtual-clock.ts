@@ -1,11 +1,15 @@
-import type { Clock } from '../../src/util/clock.ts'
+import type { Clock, SleepOptions } from '../../src/util/clock.ts'
 
 interface Sleeper {
-  readonly at: number
+  at: number
+  readonly background: boolean
   readonly wake: () => void
 }
 
-/** Virtual time: a sleep ends as soon as the event loop has nothing better to do, and moves the time on. */
+/**
+ * Virtual time: a sleep ends as soon as the event loop has nothing better to do, and moves the time on. A sleep in the
+ * background ends when the time has passed it, and moves nothing.
+ */
 export class VirtualClock implements Clock {
   #now: number
   #sleepers: Sleeper[] = []
@@ -19,14 +23,23 @@ export class VirtualClock implements Clock {
     return this.#now
   }
 
-  advance(ms: number): void {
+  /** Sets the clock, forward or back: what sleeps has as long to go as before. So it is after a laptop has slept. */
+  jump(ms: number): void {
     this.#now += ms
+    for (const sleeper of this.#sleepers) sleeper.at += ms
   }
 
-  sleep(ms: number, signal?: AbortSignal): Promise<void> {
+  /** Lets time pass. Sleeps that it passes end when the event loop comes to them. */
+  advance(ms: number): void {
+    this.#now += ms
+    this.#schedule()
+  }
+
+  sleep(ms: number, signal?: AbortSignal, { background = false }: SleepOptions = {}): Promise<void> {
     if (signal?.aborted) return Promise.resolve()
     return new Promise((resolve) => {
-      const sleeper = { at: this.#now + Math.max(0, ms), wake: resolve }
+      // Whole milliseconds, as Date.now() has them.
+      const sleeper = { at: this.#now + Math.max(0, Math.ceil(ms)), background, wake: resolve }
       this.#sleepers.push(sleeper)
       signal?.addEventListener('abort', () => this.#cancel(sleeper), { once: true })
       this.#schedule()
@@ -49,10 +62,12 @@ export class VirtualClock implements Clock {
 
   #wakeNext(): void {
     this.#sleepers.sort((a, b) => a.at - b.at)
-    const next = this.#sleepers.shift()
-    if (!next) return
+    const [next] = this.#sleepers
+    const moves = this.#sleepers.some(({ background }) => !background)
+    if (!next || (!moves && next.at > this.#now)) return
+    this.#sleepers.shift()
     this.#now = Math.max(this.#now, next.at)
     next.wake()
-    if (this.#sleepers.length > 0) this.#schedule()
+    this.#schedule()
   }
 }

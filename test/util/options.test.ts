@@ -91,7 +91,7 @@ describe('resolveOptions', () => {
     [{}, 'name (--name) is missing'],
     [
       { name: 'a', maxRetries: -1 },
-      'maxRetries (--max-retries) is -1, but must be a whole number, 0 or more',
+      'maxRetries (--max-retries) is -1, but must be a whole number from 0 to 65535',
     ],
     [{ name: 'a', maxRetries: 1.5 }, 'is 1.5'],
     [{ name: 'a', maxRetries: '2' }, 'is "2"'],
