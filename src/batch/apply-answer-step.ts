@@ -1,6 +1,7 @@
-import { isUnpushed, type QueueFile } from './queue-file.ts'
+import { retired } from './apply-submit-step.ts'
+import { inPhase, isUnpushed, type QueueFile, remoteFilesOf } from './queue-file.ts'
 import type { RequestTable } from './request-table.ts'
-import { ImpossibleStep, leave, plus } from './step-helpers.ts'
+import { ImpossibleStep, leave, plus, spent } from './step-helpers.ts'
 import type { StepOf } from './steps.ts'
 import { initialState, type TaskState } from './task-state.ts'
 
@@ -11,15 +12,7 @@ export function sendRequests(state: TaskState, table: RequestTable, step: StepOf
 
 export function receive(state: TaskState, table: RequestTable, step: StepOf<'received'>): TaskState {
   for (const request of step.requests ?? []) table.set(request, { ...table.get(request), call: 'received' })
-  const spending = plus(state.spending, {
-    inputTokens: step.usage.input,
-    cachedInputTokens: step.usage.cachedInput,
-    cacheWriteTokens: step.usage.cacheWrite,
-    outputTokens: step.usage.output,
-    reasoningTokens: step.usage.reasoning,
-    costNanoUsd: step.costNanoUsd ?? 0,
-    unpricedReplies: step.unpriced ?? 0,
-  })
+  const spending = spent(state, step)
   const litter = step.litter ? new Set([...state.litter, ...step.litter]) : state.litter
   const file = state.files.get(step.file)
   if (file?.phase !== 'ended') return { ...state, spending, litter }
@@ -27,7 +20,11 @@ export function receive(state: TaskState, table: RequestTable, step: StepOf<'rec
     ...state,
     spending,
     litter,
-    files: new Map(state.files).set(file.id, { ...file, phase: 'received' }),
+    files: new Map(state.files).set(file.id, {
+      ...file,
+      phase: 'received',
+      ...(step.answers !== undefined && { answers: step.answers }),
+    }),
   }
 }
 
@@ -43,8 +40,9 @@ export function judge(
   table: RequestTable,
   requests: readonly number[],
   as: 'succeeded' | 'failed',
+  passes: 0 | 1 = as === 'succeeded' ? 1 : 0,
 ): TaskState {
-  const files = leave(state, table, requests, as === 'succeeded' ? 1 : 0)
+  const files = leave(state, table, requests, passes)
   for (const request of requests) {
     const record = table.get(request)
     if (record.state !== 'pending') throw new ImpossibleStep(`request ${request} is ${record.state} already`)
@@ -65,15 +63,16 @@ export function wiped(state: TaskState, table: RequestTable, step: StepOf<'wiped
         ? ['pending', 'failed']
         : ['pending', 'failed', 'succeeded'],
   )
-  const retiredTags = new Map(state.retiredTags)
-  for (const file of state.files.values())
-    if (isUnpushed(file) && 'tag' in file) retiredTags.set(file.tag, file.id)
+  const files = [...state.files.values()]
   const next = {
     ...state,
+    ...retired(state, files.filter(isUnpushed)),
+    // Of batches that nobody could or would collect, such as one that failed and was waiting for a person.
+    litter: new Set([...state.litter, ...files.filter(isEnded).flatMap(remoteFilesOf)]),
     wipe: undefined,
+    thrownAway: 0,
     files: new Map<number, QueueFile>(),
     passFailures: 0,
-    retiredTags,
   }
   const { succeeded, failed } = state.counters
   if (step.scope === 'task')
@@ -81,6 +80,8 @@ export function wiped(state: TaskState, table: RequestTable, step: StepOf<'wiped
   const left = step.scope === 'requests' ? failed : 0
   return { ...next, counters: { requests: succeeded + left, succeeded, failed: left, pending: 0 } }
 }
+
+const isEnded = inPhase('ended')
 
 export const withoutFailed = ({ counters }: TaskState) => ({
   ...counters,

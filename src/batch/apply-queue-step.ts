@@ -1,7 +1,8 @@
+import { MAX_EMBEDDING_INPUTS } from './embedding-inputs.ts'
 import type { QueueFile } from './queue-file.ts'
 import type { RequestRecord, RequestTable } from './request-table.ts'
 import { baseOf, fileOf, impossible, leave, plus } from './step-helpers.ts'
-import type { Step, StepOf } from './steps.ts'
+import type { StepOf } from './steps.ts'
 import type { TaskState } from './task-state.ts'
 
 export function openFile(state: TaskState, step: StepOf<'open'>): TaskState {
@@ -33,14 +34,15 @@ export function addRequests(
   const added = step.keys.length
   const counters = plus(state.counters, { requests: added, pending: added })
   if (step.file === 0) return { ...state, counters }
-  return { ...state, counters, files: grown(state, step, step.file, added, step.bytes) }
+  return { ...state, counters, files: grown(state, step, added) }
 }
 
 const FRESH: RequestRecord = { state: 'pending', call: 'queued', attempt: 0, queued: 0, expiries: 0, file: 0 }
 
 export function requeue(state: TaskState, table: RequestTable, step: StepOf<'requeue'>): TaskState {
   const expired = step.why === 'expired' || step.why === 'cancelled'
-  const files = leave(state, table, step.requests, step.why === 'expired' ? 1 : 0)
+  const isBlameless = step.why === 'expired' || step.why === 'refused'
+  const files = leave(state, table, step.requests, isBlameless ? 1 : 0)
   let neverSent = 0
   for (const request of step.requests) {
     const record = table.get(request)
@@ -61,7 +63,7 @@ export function requeue(state: TaskState, table: RequestTable, step: StepOf<'req
     step.why === 'retry' ? { retries: moved } : expired ? { expired: moved } : {},
   )
   const spending = plus(state.spending, { sentRequests: -neverSent })
-  return { ...state, tally, spending, files: grown({ ...state, files }, step, step.file, moved, step.bytes) }
+  return { ...state, tally, spending, files: grown({ ...state, files }, step, moved) }
 }
 
 export function seal(state: TaskState, step: StepOf<'seal'>): TaskState {
@@ -74,18 +76,19 @@ export function seal(state: TaskState, step: StepOf<'seal'>): TaskState {
 
 function grown(
   state: TaskState,
-  step: Step,
-  id: number,
+  step: StepOf<'add'> | StepOf<'requeue'>,
   lines: number,
-  bytes: number,
 ): ReadonlyMap<number, QueueFile> {
-  const file = fileOf(state, step, id)
-  if (file.phase !== 'open') impossible(step, `queue file ${id} is ${file.phase}, not open`)
+  const file = fileOf(state, step, step.file)
+  if (file.phase !== 'open') impossible(step, `queue file ${file.id} is ${file.phase}, not open`)
+  // Versions before 0.2 did not count inputs: nothing more is to go into a file of theirs.
+  const inputs = (file.inputs ?? 0) + (step.inputs ?? MAX_EMBEDDING_INPUTS)
   const larger = {
     ...file,
     requests: file.requests + lines,
     live: file.live + lines,
-    bytes: file.bytes + bytes,
+    bytes: file.bytes + step.bytes,
+    ...(file.endpoint === '/v1/embeddings' && { inputs }),
   }
-  return new Map(state.files).set(id, larger)
+  return new Map(state.files).set(file.id, larger)
 }

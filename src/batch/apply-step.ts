@@ -1,8 +1,8 @@
 import { assertNever } from '../util/exhaustive.ts'
 import { accept, judge, receive, sendRequests, wiped, withoutFailed } from './apply-answer-step.ts'
 import { addRequests, openFile, requeue, seal } from './apply-queue-step.ts'
-import { strayStep, submitStep } from './apply-submit-step.ts'
-import type { QueueFile } from './queue-file.ts'
+import { strayStep, sweepStep } from './apply-stray-step.ts'
+import { submitStep } from './apply-submit-step.ts'
 import { LINE_IN_HAND, type RequestTable } from './request-table.ts'
 import { impossible, plus } from './step-helpers.ts'
 import type { Step } from './steps.ts'
@@ -26,6 +26,8 @@ export function applyStep(
       const { taskId, className, endpoint, schema } = step
       return { ...state, identity: { taskId, className, endpoint, schema }, params: [step.params] }
     }
+    case 'format':
+      return { ...state, format: step.version }
     case 'drift': {
       const { className, endpoint, schema } = step
       const { taskId } = state.identity ?? impossible(step, 'the task does not exist yet')
@@ -53,7 +55,13 @@ export function applyStep(
     case 'ended':
       return submitStep(state, step)
     case 'stray':
+    case 'stray-ended':
+    case 'stray-received':
+    case 'stray-settled':
       return strayStep(state, step)
+    case 'upload-doubt':
+    case 'swept':
+      return sweepStep(state, step)
     case 'sent':
       return sendRequests(state, table, step)
     case 'uncertain':
@@ -63,14 +71,14 @@ export function applyStep(
     case 'accepted':
       return accept(state, table, step)
     case 'rejected':
-      return judge(state, table, [step.request], 'failed')
+      return judge(state, table, [step.request], 'failed', step.lapsed ? 1 : 0)
     case 'remembered':
       table.remember(step.sample, { key: step.key, value: step.value })
       return state
     case 'cleaned':
       return { ...state, litter: without(state.litter, step.remoteFiles) }
     case 'dropped':
-      return { ...state, files: removed(state.files, step.file) }
+      return dropFile(state, step.file)
     case 'breaker':
       return { ...state, passFailures: step.passFailures }
     case 'wipe':
@@ -85,10 +93,12 @@ export function applyStep(
   }
 }
 
-function removed(files: ReadonlyMap<number, QueueFile>, id: number): ReadonlyMap<number, QueueFile> {
-  const rest = new Map(files)
-  rest.delete(id)
-  return rest
+function dropFile(state: TaskState, id: number): TaskState {
+  const files = new Map(state.files)
+  const file = files.get(id)
+  files.delete(id)
+  const answers = file?.phase === 'received' ? Math.min(file.live, file.answers ?? 0) : 0
+  return { ...state, files, thrownAway: state.thrownAway + (state.wipe === 'task' ? answers : 0) }
 }
 
 const without = (all: ReadonlySet<string>, gone: readonly string[]): ReadonlySet<string> =>

@@ -1,6 +1,6 @@
 import { assertNever } from '../util/exhaustive.ts'
-import type { Phase, QueueFile } from './queue-file.ts'
-import { baseOf, fileOf, impossible, plus } from './step-helpers.ts'
+import { inPhase, type Phase, type QueueFile } from './queue-file.ts'
+import { baseOf, fileOf, impossible, plus, withoutKey } from './step-helpers.ts'
 import type { StepOf } from './steps.ts'
 import type { TaskState } from './task-state.ts'
 
@@ -19,76 +19,102 @@ const FOLLOWS: { readonly [Kind in SubmitStep['kind']]: readonly Phase[] } = {
   remote: ['remote'],
   ended: ['remote'],
 }
+/** Phases in which a queue file can take up a batch of an earlier attempt. */
+const FREE: readonly Phase[] = ['sealed', 'intended']
 
 export function submitStep(state: TaskState, step: SubmitStep): TaskState {
   const file = fileOf(state, step, step.file)
-  if (!FOLLOWS[step.kind].includes(file.phase)) impossible(step, `file ${file.id} is ${file.phase}`)
+  const allowed = step.kind === 'created' && step.tag !== undefined ? FREE : FOLLOWS[step.kind]
+  if (!allowed.includes(file.phase)) impossible(step, `file ${file.id} is ${file.phase}`)
   const next = { ...state, files: new Map(state.files).set(file.id, submitted(file, step)) }
-  if (step.kind === 'created') {
-    const spending = plus(state.spending, { sentRequests: file.requests })
-    return { ...next, spending, tally: plus(state.tally, { batches: 1 }) }
-  }
+  if (step.kind === 'created') return created(next, file, step)
   if (step.kind !== 'abandoned') return next
-  const tag = 'tag' in file ? file.tag : impossible(step, `file ${file.id} is ${file.phase}`)
-  const retiredTags = new Map(state.retiredTags).set(tag, file.id)
+  if (!('tag' in file)) return impossible(step, `file ${file.id} is ${file.phase}`)
   // A batch that the server took and then refused for lack of room was never worked on.
   const spending = plus(state.spending, file.phase === 'ended' ? { sentRequests: -file.requests } : {})
-  return { ...next, retiredTags, spending, litter: new Set([...state.litter, ...step.litter]) }
+  return { ...next, ...retired(state, [file]), spending, litter: state.litter.union(new Set(step.litter)) }
+}
+
+function created(state: TaskState, file: QueueFile, { tag }: StepOf<'created'>): TaskState {
+  const spending = plus(state.spending, { sentRequests: file.requests })
+  const next = { ...state, spending, tally: plus(state.tally, { batches: 1 }) }
+  if (tag === undefined) return next
+  const known = retired(state, [file])
+  return { ...next, ...known, atLarge: withoutKey(known.atLarge, tag) }
+}
+
+const isInDoubt = inPhase('doubtful', 'fenced')
+
+/**
+ * Tags after the attempts that these files are at were given up. A create that was never sent, that was refused, or
+ * whose batch is known leads to nothing more; of any other a batch may still turn up.
+ */
+export function retired(
+  state: TaskState,
+  files: readonly QueueFile[],
+): Pick<TaskState, 'retiredTags' | 'atLarge'> {
+  const retiredTags = new Map(state.retiredTags)
+  const atLarge = new Map(state.atLarge)
+  for (const file of files) {
+    if ('tag' in file) retiredTags.set(file.tag, file.id)
+    if (isInDoubt(file)) {
+      const { tag, inputFileId, since = 0 } = file
+      atLarge.set(tag, { inputFileId, since })
+    }
+  }
+  return { retiredTags, atLarge }
 }
 
 function submitted(file: QueueFile, step: SubmitStep): QueueFile {
   const common = baseOf(file)
-  const tag = 'tag' in file ? file.tag : ''
-  const inputFileId = 'inputFileId' in file ? file.inputFileId : ''
+  const attempt = attemptOf(file)
   switch (step.kind) {
     case 'intent':
       return { ...common, phase: 'intended', tag: step.tag }
-    case 'uploaded':
-      return { ...common, phase: 'uploaded', tag, inputFileId: step.inputFileId }
+    case 'uploaded': {
+      const { inputFileId, since } = step
+      return { ...common, ...attempt, phase: 'uploaded', inputFileId, ...(since !== undefined && { since }) }
+    }
     case 'doubt':
-      return { ...common, phase: 'doubtful', tag, inputFileId }
+      return { ...common, ...attempt, phase: 'doubtful' }
     case 'fenced':
-      return { ...common, phase: 'fenced', tag, inputFileId, fencedAt: step.at }
+      return { ...common, ...attempt, phase: 'fenced', fencedAt: step.at }
     case 'abandoned':
       return { ...common, phase: 'sealed' }
-    case 'created':
-      return {
-        ...common,
-        phase: 'remote',
-        tag,
-        inputFileId: step.inputFileId,
-        batchId: step.batchId,
-        status: 'validating',
-      }
+    case 'created': {
+      const { batchId, inputFileId, adopted, tag = attempt.tag } = step
+      const batch = { tag, inputFileId, batchId, status: 'validating', ...(adopted && { adopted }) }
+      return { ...common, ...attempt, ...batch, phase: 'remote' }
+    }
     case 'remote':
       if (file.phase !== 'remote') return impossible(step, `file ${file.id} is ${file.phase}`)
       return { ...file, status: step.status }
-    case 'ended': {
-      if (file.phase !== 'remote') return impossible(step, `file ${file.id} is ${file.phase}`)
-      const { batchId } = file
-      const { status, outputFileId, errorFileId } = step
-      const files = { ...(outputFileId ? { outputFileId } : {}), ...(errorFileId ? { errorFileId } : {}) }
-      return {
-        ...common,
-        phase: 'ended',
-        tag,
-        inputFileId,
-        batchId,
-        status,
-        ...files,
-        faults: step.faults ?? [],
-      }
-    }
+    case 'ended':
+      return ended(file, step)
     default:
       return assertNever(step)
   }
 }
 
-export function strayStep(state: TaskState, step: StepOf<'stray'>): TaskState {
+function attemptOf(file: QueueFile) {
+  const tag = 'tag' in file ? file.tag : ''
+  const inputFileId = 'inputFileId' in file ? file.inputFileId : ''
+  return { tag, inputFileId, ...('since' in file && file.since !== undefined && { since: file.since }) }
+}
+
+function ended(file: QueueFile, step: StepOf<'ended'>): QueueFile {
+  if (file.phase !== 'remote') return impossible(step, `file ${file.id} is ${file.phase}`)
+  const { batchId, adopted } = file
+  const { status, outputFileId, errorFileId, faults = [] } = step
   return {
-    ...state,
-    strays: new Set(state.strays).add(step.batchId),
-    tally: plus(state.tally, { strays: state.strays.has(step.batchId) ? 0 : 1 }),
-    litter: new Set([...state.litter, ...step.litter]),
+    ...baseOf(file),
+    ...attemptOf(file),
+    phase: 'ended',
+    batchId,
+    status,
+    ...(adopted && { adopted }),
+    ...(outputFileId && { outputFileId }),
+    ...(errorFileId && { errorFileId }),
+    faults,
   }
 }

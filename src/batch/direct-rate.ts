@@ -5,6 +5,8 @@ export interface DirectRate {
   readonly max: number
   /** Nothing is sent before this time. */
   readonly pausedUntilMs: number
+  /** When that was decided. */
+  readonly pausedAtMs: number
   /** Consecutive pushbacks. */
   readonly pushbacks: number
   /** Server errors (5xx) since the last good answer. */
@@ -21,12 +23,17 @@ export const initialRate = (concurrency: number): DirectRate => ({
   limit: concurrency,
   max: concurrency,
   pausedUntilMs: 0,
+  pausedAtMs: 0,
   pushbacks: 0,
   serverErrors: 0,
 })
 
 /** Calls that may be on the wire at once: at least 1. */
 export const concurrencyOf = (rate: DirectRate): number => Math.max(1, Math.floor(rate.limit))
+
+/** Milliseconds until something may be sent again; with a clock that was set back, the whole pause and not more. */
+export const pauseLeftMs = ({ pausedUntilMs, pausedAtMs }: DirectRate, nowMs: number): number =>
+  Math.max(0, pausedUntilMs - Math.max(nowMs, pausedAtMs))
 
 /** The server answered normally. */
 export const afterSuccess = (rate: DirectRate): DirectRate =>
@@ -56,12 +63,13 @@ export function afterServerError(
  */
 export function afterPushback(rate: DirectRate, nowMs: number, retryAfterMs: number | undefined): DirectRate {
   const asked = retryAfterMs === undefined ? 0 : nowMs + retryAfterMs
-  if (nowMs < rate.pausedUntilMs) return { ...rate, pausedUntilMs: Math.max(rate.pausedUntilMs, asked) }
+  if (pauseLeftMs(rate, nowMs) > 0) return { ...rate, pausedUntilMs: Math.max(rate.pausedUntilMs, asked) }
   const own = nowMs + Math.min(MAX_PAUSE_MS, MIN_PAUSE_MS * 2 ** rate.pushbacks)
   return {
     ...rate,
     limit: Math.max(1, rate.limit * SHRINK),
-    pausedUntilMs: retryAfterMs === undefined ? own : asked,
+    pausedUntilMs: Math.max(own, asked),
+    pausedAtMs: nowMs,
     pushbacks: rate.pushbacks + 1,
   }
 }

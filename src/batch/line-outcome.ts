@@ -1,4 +1,5 @@
 import type { Endpoint, WireResultLine } from '../openai/wire.ts'
+import { refusalOf } from './refusals.ts'
 import type { Failure } from './reply.ts'
 
 type Json = Readonly<Record<string, unknown>>
@@ -23,6 +24,7 @@ const ANSWER_FIELD = {
 const NOT_TRIED: ReadonlySet<string> = new Set(['batch_expired', 'batch_cancelled'])
 /** Codes that pass, of errors that carry no HTTP status. */
 const PASSING: ReadonlySet<string> = new Set([
+  'network',
   'server_error',
   'internal_error',
   'internal_server_error',
@@ -90,6 +92,13 @@ function isAnswer(line: WireResultLine, status: number | undefined, body: Json, 
   return status !== undefined && !readError(body.error) && !readError(line.error)
 }
 
+/** The same outcome where a refused key cannot be meant, since the key works: the fault is the request's own. */
+export function withWorkingKey(outcome: LineOutcome): LineOutcome {
+  if (outcome.kind !== 'failure' || outcome.failure.refusal !== 'key') return outcome
+  const { refusal: _, ...failure } = outcome.failure
+  return { ...outcome, failure: { ...failure, retryable: false, countsAsAttempt: true } }
+}
+
 /** A request that neither file of a finished batch mentions. */
 export const missingLine = (): LineOutcome => ({
   kind: 'failure',
@@ -105,12 +114,15 @@ function readFailure(status: number | undefined, body: unknown, lineError: unkno
   const refused = status !== undefined && status >= 300
   const first = readError(isRecord(body) ? body.error : undefined) ?? readError(lineError) ?? readError(body)
   const code = first?.code ?? readError(lineError)?.code ?? (first || refused ? undefined : 'empty_reply')
+  const message = (first?.message ?? 'the server answered with nothing').slice(0, KEPT_TEXT)
+  const said = { ...(status !== undefined && { status }), code, message }
+  const refusal = refusalOf(said)
   return {
+    ...said,
     code: code ?? (refused ? `http_${status}` : 'bad_reply'),
-    message: (first?.message ?? 'the server answered with nothing').slice(0, KEPT_TEXT),
-    ...(status !== undefined && { status }),
-    retryable: refused ? isPassingStatus(status) : isPassingCode(code),
-    countsAsAttempt: code === undefined || !NOT_TRIED.has(code),
+    retryable: refusal !== undefined || (refused ? isPassingStatus(status) : isPassingCode(code)),
+    countsAsAttempt: refusal === undefined && (code === undefined || !NOT_TRIED.has(code)),
+    ...(refusal && { refusal }),
   }
 }
 

@@ -9,6 +9,8 @@ export interface QueueFileBase {
   /** Lines in the file. */
   readonly requests: number
   readonly bytes: number
+  /** Embedding inputs of all its lines together; only known where a batch has a limit of them. */
+  readonly inputs?: number
   /** Requests whose current line is here: neither judged nor queued again elsewhere. */
   readonly live: number
   /** Requests of this file that were accepted, or came back expired: what the pass ratio counts. */
@@ -22,6 +24,14 @@ interface Intended {
 
 interface Uploaded extends Intended {
   readonly inputFileId: string
+  /** When the input file came to be, in seconds since 1970 by the server's clock. */
+  readonly since?: number
+}
+
+interface Created extends Uploaded {
+  readonly batchId: string
+  /** The batch was found, not answered for: its input file may have been deleted before the server read it. */
+  readonly adopted?: true
 }
 
 /**
@@ -30,7 +40,7 @@ interface Uploaded extends Intended {
  *     open -> sealed -> intended -> uploaded -> remote -> ended -> received -> (dropped)
  *                ^                     |  \-> doubtful -> fenced
  *                +--- abandoned <------+----------+---------+       an adopted batch: doubtful/fenced -> remote
- *     open -> direct -> (dropped)
+ *     open -> direct -> (dropped)                                   a stray that is adopted: sealed/intended -> remote
  */
 export type QueueFile =
   | (QueueFileBase & { readonly phase: 'open' })
@@ -39,14 +49,12 @@ export type QueueFile =
   | (QueueFileBase & Uploaded & { readonly phase: 'uploaded' })
   | (QueueFileBase & Uploaded & { readonly phase: 'doubtful' })
   | (QueueFileBase & Uploaded & { readonly phase: 'fenced'; readonly fencedAt: number })
-  | (QueueFileBase &
-      Uploaded & { readonly phase: 'remote'; readonly batchId: string; readonly status: string })
-  | (QueueFileBase & Uploaded & EndedBatch & { readonly phase: 'ended' })
-  | (QueueFileBase & Uploaded & EndedBatch & { readonly phase: 'received' })
+  | (QueueFileBase & Created & { readonly phase: 'remote'; readonly status: string })
+  | (QueueFileBase & Created & EndedBatch & { readonly phase: 'ended' })
+  | (QueueFileBase & Created & EndedBatch & { readonly phase: 'received'; readonly answers?: number })
   | (QueueFileBase & { readonly phase: 'direct' })
 
 export interface EndedBatch {
-  readonly batchId: string
   readonly status: TerminalStatus
   readonly outputFileId?: string
   readonly errorFileId?: string
@@ -65,3 +73,7 @@ export const inPhase =
 export const isUnpushed = inPhase('sealed', 'intended', 'uploaded', 'doubtful', 'fenced')
 /** The server is, or may be, working on it, or its result is not here yet. */
 export const isRemote = inPhase('remote', 'ended')
+
+/** The remote files of a batch that is over. */
+export const remoteFilesOf = ({ inputFileId, outputFileId, errorFileId }: FileIn<'ended'>): string[] =>
+  [inputFileId, outputFileId, errorFileId].filter((id) => id !== undefined)

@@ -49,7 +49,7 @@ export interface DirectReply {
 export interface RemoteApi {
   /** Names the account without revealing it: a hash over base URL, key, organisation and project. */
   readonly fingerprint: string
-  /** Uploads with purpose `batch`. May be retried inside: an extra file is only litter. */
+  /** Uploads with purpose `batch`. Sends exactly one HTTP request: one whose answer is lost may leave a file. */
   uploadBatchFile(request: UploadRequest, signal?: AbortSignal): Promise<WireFile>
   /** Sends exactly one HTTP request and never retries: a create has no idempotency key. */
   createBatch(request: CreateBatchRequest, signal?: AbortSignal): Promise<WireBatch>

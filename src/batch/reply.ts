@@ -11,6 +11,7 @@ import {
 } from '../openai/wire.ts'
 import { readUsage, type TokenUsage } from '../tokens/usage.ts'
 import { assertNever } from '../util/exhaustive.ts'
+import type { Refusal } from './refusals.ts'
 
 type Json = Readonly<Record<string, unknown>>
 
@@ -24,6 +25,8 @@ export interface Failure {
   readonly retryable: boolean
   /** False when the server never tried: the attempt is not taken from the request's retries. */
   readonly countsAsAttempt: boolean
+  /** The account or the key was refused, not the request: it was not tried. */
+  readonly refusal?: Refusal
 }
 
 export interface ToolCall {

@@ -1,3 +1,4 @@
+import { MAX_EMBEDDING_INPUTS } from './embedding-inputs.ts'
 import { inPhase, type QueueFile } from './queue-file.ts'
 
 export interface SealSettings {
@@ -27,13 +28,40 @@ export interface Sealing {
 
 const isOpen = inPhase('open')
 
+/** What a line takes of its file's room. */
+export interface LineSize {
+  /** With its line break. */
+  readonly bytes: number
+  /** Its embedding inputs; undefined for other endpoints. */
+  readonly inputs?: number | undefined
+}
+
 /** Most bytes one line can have; a larger one can never be sent. */
 export const maxLineBytes = (settings: SealSettings): number => settings.maxBatchBytes
 
-/** Whether a line of so many bytes, line break included, still goes into an open file. */
-export function fits(file: QueueFile, lineBytes: number, settings: SealSettings): boolean {
+/** Why a line goes into no batch, not even alone; undefined when it does. */
+export function tooLarge({ bytes, inputs = 0 }: LineSize, settings: SealSettings): string | undefined {
+  const most = maxLineBytes(settings)
+  if (bytes > most) return `the request has ${bytes} bytes, more than a batch may have (${most})`
+  if (inputs <= MAX_EMBEDDING_INPUTS) return undefined
+  return `the request has ${inputs} inputs, more than a batch may have (${MAX_EMBEDDING_INPUTS})`
+}
+
+/** Whether a line still goes into an open file. */
+export function fits(file: QueueFile, line: LineSize, settings: SealSettings): boolean {
   const most = settings.forceDirect ? settings.maxDirectRequests : settings.maxBatchRequests
-  return file.requests < most && file.bytes + lineBytes <= settings.maxBatchBytes
+  const hasRoom = file.requests < most && file.bytes + line.bytes <= settings.maxBatchBytes
+  return hasRoom && !isFullOfInputs(file, line)
+}
+
+const isFullOfInputs = (file: QueueFile, line: LineSize): boolean =>
+  (file.inputs ?? 0) + (line.inputs ?? 0) > MAX_EMBEDDING_INPUTS
+
+/** As what a file is sealed that a line does not go into; undefined when it does. */
+export function sealFor(file: QueueFile, line: LineSize, settings: SealSettings): Sealing['as'] | undefined {
+  if (fits(file, line, settings)) return undefined
+  // Requests of many inputs each make a batch as large as can be, however few they are.
+  return isFullOfInputs(file, line) && !settings.forceDirect ? 'batch' : sealAs(file, settings)
 }
 
 /** A file of enough lines is a batch; a smaller one is sent line by line. */

@@ -1,6 +1,6 @@
 import type { QueueFile, QueueFileBase } from './queue-file.ts'
 import type { RequestTable } from './request-table.ts'
-import type { Step } from './steps.ts'
+import type { Step, StepOf } from './steps.ts'
 import type { Counters, Spending, Tally, TaskState } from './task-state.ts'
 
 /** A ledger whose steps contradict each other: it was written by something else, or by a bug. */
@@ -17,15 +17,10 @@ export function fileOf(state: TaskState, step: Step, id: number): QueueFile {
 }
 
 /** What a queue file keeps when its phase changes. */
-export const baseOf = ({ id, endpoint, model, requests, bytes, live, passed }: QueueFile): QueueFileBase => ({
-  id,
-  endpoint,
-  model,
-  requests,
-  bytes,
-  live,
-  passed,
-})
+export const baseOf = (file: QueueFile): QueueFileBase => {
+  const { id, endpoint, model, requests, bytes, inputs, live, passed } = file
+  return { id, endpoint, model, requests, bytes, ...(inputs !== undefined && { inputs }), live, passed }
+}
 
 /** Files after these requests left the ones they were in. `passes`: 1 when leaving counts as a usable answer. */
 export function leave(
@@ -59,4 +54,26 @@ export function plus(
   const result: Record<string, number> = { ...sums }
   for (const [name, amount] of Object.entries(by)) result[name] = (result[name] ?? 0) + (amount ?? 0)
   return result
+}
+
+/** Spending after some replies were received. */
+export const spent = (
+  { spending }: TaskState,
+  { usage, costNanoUsd, unpriced }: StepOf<'received'> | StepOf<'stray-received'>,
+): Spending =>
+  plus(spending, {
+    inputTokens: usage.input,
+    cachedInputTokens: usage.cachedInput,
+    cacheWriteTokens: usage.cacheWrite,
+    outputTokens: usage.output,
+    reasoningTokens: usage.reasoning,
+    costNanoUsd: costNanoUsd ?? 0,
+    unpricedReplies: unpriced ?? 0,
+  })
+
+/** A map without one of its entries. */
+export function withoutKey<Key, Value>(all: ReadonlyMap<Key, Value>, key: Key): ReadonlyMap<Key, Value> {
+  const rest = new Map(all)
+  rest.delete(key)
+  return rest
 }

@@ -32,8 +32,8 @@ const usageSchema = z.object({
 export const WIPE_SCOPES = ['requests', 'failed', 'task'] as const
 export type WipeScope = (typeof WIPE_SCOPES)[number]
 
-const requeueReasons = ['retry', 'expired', 'cancelled', 'healed', 'unsent', 'uncertain'] as const
-/** Why a line was queued again. Only `retry` uses up an attempt. */
+const requeueReasons = ['retry', 'expired', 'cancelled', 'refused', 'healed', 'unsent', 'uncertain'] as const
+/** Why a line was queued again. Only `retry` uses up an attempt. `refused`: the account or the key was. */
 export type RequeueReason = (typeof requeueReasons)[number]
 
 const terminalSchema = z.enum(['completed', 'failed', 'expired', 'cancelled'])
@@ -54,6 +54,8 @@ export const stepSchema = z.discriminatedUnion('kind', [
     schema: text,
     params: z.unknown(),
   }),
+  /** How the ledger is to be read from here on; see ledger-format.ts. No release may change what this step looks like. */
+  z.object({ kind: z.literal('format'), version: z.int().min(1), needs: text }),
   z.object({ kind: z.literal('drift'), className: text, endpoint: text, schema: text }),
   z.object({ kind: z.literal('params'), params: z.unknown() }),
   z.object({ kind: z.literal('account'), account: text }),
@@ -66,6 +68,7 @@ export const stepSchema = z.discriminatedUnion('kind', [
     keys: z.array(text),
     hashes: z.array(text),
     bytes: number,
+    inputs: number.optional(),
     samples: z.array(text.nullable()).optional(),
     metas: z.array(z.unknown()).optional(),
   }),
@@ -75,6 +78,7 @@ export const stepSchema = z.discriminatedUnion('kind', [
     why: z.enum(requeueReasons),
     requests: numbers,
     bytes: number,
+    inputs: number.optional(),
     reason: text.optional(),
     repaired: z.literal(true).optional(),
     ...replyColumns,
@@ -82,7 +86,15 @@ export const stepSchema = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('seal'), file: number, as: z.enum(['batch', 'direct']) }),
   // --- the submit protocol
   z.object({ kind: z.literal('intent'), file: number, tag: text }),
-  z.object({ kind: z.literal('uploaded'), file: number, inputFileId: text }),
+  z.object({
+    kind: z.literal('uploaded'),
+    file: number,
+    inputFileId: text,
+    /** When the server says that the upload came to be, in seconds since 1970. */
+    since: z.number().optional(),
+  }),
+  z.object({ kind: z.literal('upload-doubt'), tag: text, at: number, why: text }),
+  z.object({ kind: z.literal('swept'), tags: z.array(text), litter: z.array(text) }),
   z.object({ kind: z.literal('doubt'), file: number, why: text }),
   z.object({ kind: z.literal('fenced'), file: number, at: number }),
   z.object({ kind: z.literal('abandoned'), file: number, why: text, litter: z.array(text) }),
@@ -92,6 +104,8 @@ export const stepSchema = z.discriminatedUnion('kind', [
     batchId: text,
     inputFileId: text,
     adopted: z.literal(true).optional(),
+    /** The batch came of this earlier attempt, which had been given up. */
+    tag: text.optional(),
   }),
   z.object({ kind: z.literal('remote'), file: number, status: text }),
   z.object({
@@ -102,7 +116,33 @@ export const stepSchema = z.discriminatedUnion('kind', [
     errorFileId: text.optional(),
     faults: z.array(batchFaultSchema).optional(),
   }),
-  z.object({ kind: z.literal('stray'), tag: text, batchId: text, status: text, litter: z.array(text) }),
+  // --- batches that came of attempts that had been given up
+  z.object({
+    kind: z.literal('stray'),
+    tag: text,
+    batchId: text,
+    status: text,
+    litter: z.array(text),
+    file: number.optional(),
+    model: text.optional(),
+    inputFileId: text.optional(),
+  }),
+  z.object({
+    kind: z.literal('stray-ended'),
+    batchId: text,
+    status: terminalSchema,
+    outputFileId: text.optional(),
+    errorFileId: text.optional(),
+  }),
+  z.object({
+    kind: z.literal('stray-received'),
+    batchId: text,
+    usage: usageSchema,
+    costNanoUsd: z.number().optional(),
+    unpriced: number.optional(),
+    litter: z.array(text),
+  }),
+  z.object({ kind: z.literal('stray-settled'), batchId: text, litter: z.array(text) }),
   // --- direct calls
   z.object({ kind: z.literal('sent'), file: number, requests: numbers }),
   z.object({ kind: z.literal('uncertain'), file: number, requests: numbers }),
@@ -115,6 +155,8 @@ export const stepSchema = z.discriminatedUnion('kind', [
     costNanoUsd: z.number().optional(),
     unpriced: number.optional(),
     oddLines: number.optional(),
+    /** Good answers among the lines. */
+    answers: number.optional(),
     litter: z.array(text).optional(),
   }),
   z.object({ kind: z.literal('accepted'), requests: numbers, lines: number, part: number, ...replyColumns }),
@@ -122,6 +164,8 @@ export const stepSchema = z.discriminatedUnion('kind', [
     kind: z.literal('rejected'),
     request: number,
     reason: text,
+    /** It came back expired too often: no verdict on the answers of its batch. */
+    lapsed: z.literal(true).optional(),
     id: text.optional(),
     cost: z.number().optional(),
   }),

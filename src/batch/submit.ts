@@ -7,7 +7,9 @@ export interface SubmitFacts {
   readonly mayStart: boolean
   /** The present phase was committed by an earlier process: what it did after that commit is unknown. */
   readonly resumed: boolean
-  /** All remote files were searched for an upload with this tag since the phase began, and there was none. */
+  /** The ledger says that an upload with this tag may have been carried out without an answer. */
+  readonly uploadInDoubt: boolean
+  /** All remote files were searched for an upload with this tag since it was last in doubt, and there was none. */
   readonly uploadAbsent: boolean
   /** All remote batches were searched since the phase began (for `fenced`: since the grace ended), and there was no match. */
   readonly batchAbsent: boolean
@@ -21,6 +23,8 @@ export interface SubmitFacts {
 export type SubmitAction =
   | { readonly do: 'nothing' }
   | { readonly do: 'intend' }
+  | { readonly do: 'requeue' }
+  | { readonly do: 'doubt-upload' }
   | { readonly do: 'find-upload' }
   | { readonly do: 'upload' }
   | { readonly do: 'create' }
@@ -32,16 +36,18 @@ export type SubmitAction =
 const does = <Do extends Exclude<SubmitAction['do'], 'wait'>>(what: Do) => ({ do: what })
 
 /**
- * The submit protocol. A create is sent once per tag, only by the process that has just committed the upload, and is
+ * The submit protocol. An upload may be repeated under its tag, but not before it is on record that another file may
+ * be there, and looked for. A create is sent once per tag, only by the process that has just committed the upload, and is
  * repeated under a new tag only when no batch of the old tag exists or can still come to exist: its input file is
  * gone, a grace has passed, and a second search found nothing.
  */
 export function nextSubmitAction(file: QueueFile, facts: SubmitFacts): SubmitAction {
   switch (file.phase) {
     case 'sealed':
-      return does(facts.mayStart ? 'intend' : 'nothing')
+      return sealed(file, facts)
     case 'intended':
-      if (facts.resumed && !facts.uploadAbsent) return does('find-upload')
+      if (facts.resumed) return does('doubt-upload')
+      if (facts.uploadInDoubt && !facts.uploadAbsent) return does('find-upload')
       return does(facts.mayStart ? 'upload' : 'abandon')
     case 'uploaded':
       return facts.resumed ? afterDoubt(facts) : does('create')
@@ -58,6 +64,13 @@ export function nextSubmitAction(file: QueueFile, facts: SubmitFacts): SubmitAct
     default:
       return assertNever(file)
   }
+}
+
+/** Lines that a stray has answered meanwhile are not sent again: the others go with another file. */
+function sealed({ live, requests }: QueueFile, { mayStart }: SubmitFacts): SubmitAction {
+  if (live === 0) return does('requeue')
+  if (!mayStart) return does('nothing')
+  return does(live < requests ? 'requeue' : 'intend')
 }
 
 const afterDoubt = (facts: SubmitFacts): SubmitAction =>

@@ -1,5 +1,6 @@
 import type { QueueFile } from './queue-file.ts'
 import type { WipeScope } from './steps.ts'
+import type { AttemptAtLarge, Stray } from './stray.ts'
 
 /** Identity of a task: what a later run is compared with to notice that its code has drifted. */
 export interface TaskIdentity {
@@ -47,6 +48,8 @@ export interface Tally {
  * fold of the ledger's steps (`applyStep`) and is never changed in place.
  */
 export interface TaskState {
+  /** How the ledger is to be read; see ledger-format.ts. */
+  readonly format: number
   readonly identity: TaskIdentity | undefined
   readonly account: string | undefined
   /** Versions of the task's parameters; the last one is in force. */
@@ -58,19 +61,30 @@ export interface TaskState {
   readonly tally: Tally
   /** Remote files that are of no more use and are to be deleted. */
   readonly litter: ReadonlySet<string>
-  /** Tags of attempts that were given up, and the queue file each was for: a late batch with one is a stray. */
+  /** Tags of attempts that were given up, and the queue file each was for. */
   readonly retiredTags: ReadonlyMap<string, number>
-  /** Strays that were seen: their batch ids. */
-  readonly strays: ReadonlySet<string>
+  /** Retired tags whose create may have reached the server, as far as is known: a batch of one may still turn up. */
+  readonly atLarge: ReadonlyMap<string, AttemptAtLarge>
+  /** Batches of retired tags that did turn up, by their ids. */
+  readonly strays: ReadonlyMap<string, Stray>
+  /**
+   * Tags whose upload may have led to a file that nobody knows, and when that was last doubted, in milliseconds since
+   * 1970. Such files are to be searched for once they can no longer appear.
+   */
+  readonly uploadDoubts: ReadonlyMap<string, number>
   /** Consecutive batches whose share of usable answers was too low. */
   readonly passFailures: number
   /** A wipe that was begun and not finished. */
   readonly wipe: WipeScope | undefined
+  /** Answers that a wipe of the whole task has thrown away so far, beside those that had been accepted. */
+  readonly thrownAway: number
   /** The output part being written and the lines in it. */
   readonly output: { readonly part: number; readonly lines: number }
 }
 
 export const initialState: TaskState = Object.freeze({
+  // That of the ledgers that do not say.
+  format: 1,
   identity: undefined,
   account: undefined,
   params: [],
@@ -90,9 +104,12 @@ export const initialState: TaskState = Object.freeze({
   tally: { batches: 0, directSets: 0, retries: 0, expired: 0, uncertain: 0, strays: 0 },
   litter: new Set<string>(),
   retiredTags: new Map<string, number>(),
-  strays: new Set<string>(),
+  atLarge: new Map<string, AttemptAtLarge>(),
+  strays: new Map<string, Stray>(),
+  uploadDoubts: new Map<string, number>(),
   passFailures: 0,
   wipe: undefined,
+  thrownAway: 0,
   output: { part: 1, lines: 0 },
 })
 

@@ -115,12 +115,13 @@ describe('after any life', () => {
       fc.property(lives(60), (moves) => {
         let tags = new Map<string, number>()
         let strays = new Set<string>()
-        live(moves, ({ retiredTags, strays: seen, tally }) => {
+        live(moves, ({ retiredTags, strays: seen, tally, atLarge }) => {
           expect([...retiredTags]).toEqual(expect.arrayContaining([...tags]))
+          expect([...retiredTags.keys()]).toEqual(expect.arrayContaining([...atLarge.keys()]))
           expect(strays.isSubsetOf(seen)).toBe(true)
           expect(tally.strays).toBe(seen.size)
           tags = new Map(retiredTags)
-          strays = new Set(seen)
+          strays = new Set(seen.keys())
         })
       }),
     )
@@ -199,6 +200,7 @@ describe('a step that cannot follow', () => {
   const sealed: Step = { kind: 'seal', file: 1, as: 'batch' }
   const add: Step = { kind: 'add', file: 1, first: 1, keys: ['a'], hashes: ['00'.repeat(8)], bytes: 10 }
   const usage = { input: 0, cachedInput: 0, cacheWrite: 0, output: 0, reasoning: 0 }
+  const stray: Step = { kind: 'stray', tag: 't', batchId: 'b', status: 'in_progress', litter: [] }
 
   test.each<[string, readonly Step[], Step]>([
     ['opening a file out of order', [], { ...open, file: 2 }],
@@ -216,6 +218,22 @@ describe('a step that cannot follow', () => {
       'giving up an attempt that was not begun',
       [open, sealed],
       { kind: 'abandoned', file: 1, why: '', litter: [] },
+    ],
+    [
+      'the end of a stray that nobody has seen',
+      [],
+      { kind: 'stray-ended', batchId: 'b', status: 'cancelled' },
+    ],
+    [
+      'answers of a stray that is still going on',
+      [stray],
+      { kind: 'stray-received', batchId: 'b', usage, litter: [] },
+    ],
+    ['settling a stray that is still going on', [stray], { kind: 'stray-settled', batchId: 'b', litter: [] }],
+    [
+      'adopting a batch of an earlier attempt when another is under way',
+      [open, sealed, { kind: 'intent', file: 1, tag: 't' }, { kind: 'uploaded', file: 1, inputFileId: 'f' }],
+      { kind: 'created', file: 1, batchId: 'b', inputFileId: 'g', adopted: true, tag: 's' },
     ],
     [
       'a change of code before there is a task',

@@ -20,6 +20,19 @@ describe('a failed batch', () => {
       expect(planFailedBatch({ faults: list, requests: 3, mayFinalise: true })).toEqual({ kind: 'wait' })
   })
 
+  test.each(['insufficient_quota', 'billing_hard_limit_reached'])('for lack of money (%s) waits', (code) => {
+    const faults = [{ code, message: 'You exceeded your current quota, please check your plan.' }]
+    expect(planFailedBatch({ faults, requests: 3, mayFinalise: true })).toEqual({ kind: 'wait' })
+  })
+
+  test('of a single line fails that line when the fault is one of lines by its nature', () => {
+    const own = { ...badLine(1), code: 'invalid_json_line' }
+    const plan = planFailedBatch({ faults: [own], requests: 1, mayFinalise: false })
+    expect(plan).toEqual({ kind: 'heal', lines: new Map([[1, own]]) })
+    const model = { ...badModel, line: 1 }
+    expect(planFailedBatch({ faults: [model], requests: 1, mayFinalise: false })).toEqual({ kind: 'block' })
+  })
+
   test('with some faulty lines heals: they fail alone', () => {
     const plan = planFailedBatch({ faults: [badLine(2), badLine(5)], requests: 5, mayFinalise: false })
     expect(plan).toEqual({
@@ -45,7 +58,7 @@ describe('a failed batch', () => {
     expect(planFailedBatch({ faults: list, requests: 3, mayFinalise: false })).toEqual({ kind: 'block' })
   })
 
-  test('that heals always fails at least one of its lines, and keeps at least one: healing comes to an end', () => {
+  test('that heals always fails at least one of its lines, and of several keeps at least one: healing comes to an end', () => {
     fc.assert(
       fc.property(faults, sizes, fc.boolean(), (list, requests, allowed) => {
         const plan = planFailedBatch({ faults: list, requests, mayFinalise: allowed })
@@ -55,7 +68,7 @@ describe('a failed batch', () => {
         )
         expect(own.length).toBe(plan.lines.size)
         expect(own.length).toBeGreaterThan(0)
-        expect(own.length).toBeLessThan(requests)
+        expect(own.length).toBeLessThan(Math.max(requests, 2))
       }),
       { numRuns: 1000 },
     )

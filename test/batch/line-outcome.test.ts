@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { classifyLine, missingLine, parseResultLine } from '../../src/batch/line-outcome.ts'
+import { classifyLine, missingLine, parseResultLine, withWorkingKey } from '../../src/batch/line-outcome.ts'
 import { ENDPOINTS, type Endpoint, type WireResultLine } from '../../src/openai/wire.ts'
 
 const endpoints = fc.constantFrom(...ENDPOINTS)
@@ -146,12 +146,10 @@ const failed = (response: WireResultLine['response'], error: unknown = null) =>
 describe('a failure', () => {
   test.each([
     [400, false],
-    [401, false],
     [404, false],
     [408, true],
     [409, true],
     [422, false],
-    [429, true],
     [500, true],
     [501, false],
     [503, true],
@@ -162,6 +160,27 @@ describe('a failure', () => {
       kind: 'failure',
       failure: { code: 'some_code', message: 'why', status, retryable, countsAsAttempt: true },
     })
+  })
+
+  test.each([
+    [401, 'key'],
+    [402, 'account'],
+    [403, 'key'],
+    [429, 'account'],
+  ])('with status %d is about the %s: it is tried again and uses up no attempt', (status, refusal) => {
+    const body = { error: { code: 'some_code', message: 'why' } }
+    const failure = {
+      code: 'some_code',
+      message: 'why',
+      status,
+      retryable: true,
+      countsAsAttempt: false,
+      refusal,
+    }
+    const outcome = failed({ status_code: status, body })
+    expect(outcome).toEqual({ kind: 'failure', failure })
+    if (refusal !== 'key') return
+    expect(withWorkingKey(outcome)).toMatchObject({ failure: { retryable: false, countsAsAttempt: true } })
   })
 
   test.each(['batch_expired', 'batch_cancelled'])('%s is tried again and uses up no attempt', (code) => {

@@ -277,7 +277,17 @@ describe('a result line', () => {
     ],
     ['nothing at all', {}, { code: 'empty_reply', retryable: true }],
     ['an empty body', answered(200, ''), { code: 'empty_reply', retryable: true, status: 200 }],
-    ['a refusal without words', answered(401, null), { code: 'http_401', retryable: false }],
+    ['a refusal without words', answered(405, null), { code: 'http_405', retryable: false }],
+    [
+      'a refused key',
+      answered(401, { error: { message: 'Incorrect API key', code: 'invalid_api_key' } }),
+      { code: 'invalid_api_key', refusal: 'key', retryable: true, countsAsAttempt: false },
+    ],
+    [
+      'an account without money',
+      answered(429, { error: { message: 'pay', code: 'insufficient_quota' } }),
+      { code: 'insufficient_quota', refusal: 'account', retryable: true, countsAsAttempt: false },
+    ],
   ])('failed: %s', (_, line, failure) => {
     expect(outcome(line)).toMatchObject({ kind: 'failure', failure })
   })

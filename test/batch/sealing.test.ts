@@ -123,7 +123,7 @@ describe('a queue that is filled with anything', () => {
           expect(file.phase).toBe(!next ? 'open' : sealAs(file, limits) === 'batch' ? 'sealed' : 'direct')
           if (!next) continue
           const [line = ''] = (texts.get(`_batch${next.id}.jsonl`) ?? '').split('\n')
-          expect(fits(file, Buffer.byteLength(`${line}\n`), limits)).toBe(false)
+          expect(fits(file, { bytes: Buffer.byteLength(`${line}\n`) }, limits)).toBe(false)
         }
       }),
       { numRuns: 300 },
@@ -205,9 +205,9 @@ describe('an open file', () => {
 
   test('takes a line up to the last byte and the last line', () => {
     const file = queueFile('open', { requests: 4, bytes: 900 })
-    expect(fits(file, 100, settingsOf())).toBe(true)
-    expect(fits(file, 101, settingsOf())).toBe(false)
-    expect(fits({ ...file, requests: 5 }, 1, settingsOf())).toBe(false)
-    expect(fits(file, 1, settingsOf({ forceDirect: true }))).toBe(false)
+    expect(fits(file, { bytes: 100 }, settingsOf())).toBe(true)
+    expect(fits(file, { bytes: 101 }, settingsOf())).toBe(false)
+    expect(fits({ ...file, requests: 5 }, { bytes: 1 }, settingsOf())).toBe(false)
+    expect(fits(file, { bytes: 1 }, settingsOf({ forceDirect: true }))).toBe(false)
   })
 })

@@ -1,0 +1,48 @@
+import type { TerminalStatus } from './steps.ts'
+
+interface StrayBase {
+  readonly batchId: string
+  readonly tag: string
+  /** The queue file whose lines it was made of; 0 when that is not known. */
+  readonly file: number
+  /** Its place among the task's strays, from 1: the name of its local file. */
+  readonly place: number
+  /** Model of its requests, when that was still known. */
+  readonly model?: string
+  readonly inputFileId?: string
+}
+
+/**
+ * A batch beside the one that its queue file has, and its place in life:
+ *
+ *     live -> ended -> received -> settled
+ *                \------------------^       one that answered nothing
+ *
+ * It is cancelled, waited for, and what it answered is taken like any other answer.
+ */
+export type Stray = StrayBase &
+  (
+    | { readonly phase: 'live' }
+    | {
+        readonly phase: 'ended'
+        readonly status: TerminalStatus
+        readonly outputFileId?: string
+        readonly errorFileId?: string
+      }
+    | { readonly phase: 'received' }
+    | { readonly phase: 'settled' }
+  )
+
+export type StrayIn<Phase extends Stray['phase']> = Extract<Stray, { phase: Phase }>
+
+export const isStrayIn =
+  <Phase extends Stray['phase']>(phase: Phase) =>
+  (stray: Stray): stray is StrayIn<Phase> =>
+    stray.phase === phase
+
+/** An attempt that was given up without knowing whether its create ever reached the server. */
+export interface AttemptAtLarge {
+  readonly inputFileId: string
+  /** When that file came to be, in seconds since 1970 by the server's clock; 0 when not known. */
+  readonly since: number
+}
