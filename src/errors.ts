@@ -62,7 +62,8 @@ export interface RemoteErrorOptions extends NightshiftErrorOptions {
 
 /**
  * A call to the API failed. `acted` says whether the server may have carried it out: `no` is a definite
- * refusal (an HTTP 4xx other than 408 and 409), `unknown` is everything else (no answer, 5xx, 408, 409).
+ * refusal (an HTTP 4xx other than 408 and 409) or a call that never left (code `unreachable`), `unknown` is
+ * everything else (no answer, 5xx, 408, 409).
  */
 export class RemoteError extends NightshiftError {
   override readonly name = 'RemoteError'
@@ -81,6 +82,7 @@ export class RemoteError extends NightshiftError {
 
   get acted(): 'no' | 'unknown' {
     const status = this.status
+    if (this.code === 'unreachable') return 'no'
     const refused = status !== undefined && status >= 400 && status < 500 && status !== 408 && status !== 409
     return refused ? 'no' : 'unknown'
   }

@@ -1,4 +1,5 @@
 import { APIConnectionError, APIConnectionTimeoutError, APIError, APIUserAbortError } from 'openai'
+import { refusalOf } from '../batch/refusals.ts'
 import { errorText, RemoteError } from '../errors.ts'
 
 /** What the mapping knows about the call that failed. */
@@ -13,8 +14,17 @@ export interface FailedCall {
   readonly nowMs: number
 }
 
-/** Server words for "no money left": waiting does not help, somebody has to pay. */
-const OUT_OF_MONEY: ReadonlySet<string> = new Set(['insufficient_quota', 'billing_hard_limit_reached'])
+/** The system's and undici's words for a connection that was never made: nothing can have been sent on it. */
+const NOT_CONNECTED: ReadonlySet<string> = new Set([
+  'ECONNREFUSED',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'ENETUNREACH',
+  'ENETDOWN',
+  'EHOSTUNREACH',
+  'EHOSTDOWN',
+  'UND_ERR_CONNECT_TIMEOUT',
+])
 const SHOWN_TEXT = 500
 
 /** Turns whatever a call through the SDK threw into a `RemoteError`. One that already is stays as it is. */
@@ -34,14 +44,31 @@ export const abortedError = ({ what }: FailedCall): RemoteError =>
 export const timeoutError = ({ what }: FailedCall, detail: string): RemoteError =>
   new RemoteError('timeout', `${what} timed out: ${detail}`, { retryable: true })
 
-/** No answer arrived, or it broke off. The server may have acted. */
+/**
+ * No answer arrived, or it broke off, and the server may have acted (`network`); or there was no connection at all
+ * (`unreachable`).
+ */
 export function networkError(cause: unknown, call: FailedCall): RemoteError {
   const text = redact(causeText(cause), call.secrets)
   const advice = 'check the network and the base URL'
-  return new RemoteError('network', `${call.what} got no complete answer (${text}); ${advice}`, {
-    cause,
-    retryable: true,
-  })
+  return neverConnected(cause)
+    ? new RemoteError('unreachable', `${call.what} did not reach the server (${text}); ${advice}`, {
+        cause,
+        retryable: true,
+      })
+    : new RemoteError('network', `${call.what} got no complete answer (${text}); ${advice}`, {
+        cause,
+        retryable: true,
+      })
+}
+
+/** With several addresses to try there are several errors: each must say so. */
+function neverConnected(error: unknown): boolean {
+  for (const one of causesOf(error)) {
+    if (one instanceof AggregateError && one.errors.length > 0) return one.errors.every(neverConnected)
+    if (NOT_CONNECTED.has(errorCode(one) ?? '')) return true
+  }
+  return false
 }
 
 /** A 2xx answer that cannot be what was asked for. `transient`: it looks like a page some proxy put in. */
@@ -67,13 +94,15 @@ function statusError(error: APIError, call: FailedCall): RemoteError {
       remoteCode,
       requestId: error.requestID ?? undefined,
       retryAfterMs: error.headers ? retryAfterMs(error.headers, call.nowMs) : undefined,
-      retryable: isRetryable(status, remoteCode, error.headers),
+      retryable: isRetryable(error, remoteCode),
     },
   )
 }
 
-function isRetryable(status: number, remoteCode: string | undefined, headers: Headers | undefined): boolean {
-  if (remoteCode !== undefined && OUT_OF_MONEY.has(remoteCode)) return false
+/** An exhausted account can be paid for, or has room again after a while; a refused key stays refused. */
+function isRetryable({ status = 0, message, headers }: APIError, code: string | undefined): boolean {
+  const refusal = refusalOf({ status, code, message })
+  if (refusal) return refusal === 'account'
   const told = headers?.get('x-should-retry')
   if (told === 'true' || told === 'false') return told === 'true'
   return status === 408 || status === 409 || status === 429 || status >= 500
@@ -106,14 +135,24 @@ function nonNegative(text: string | null): number | undefined {
 
 /** Messages and codes of an error and of all that caused it: fetch hides the reason two levels down. */
 function causeText(error: unknown): string {
-  const parts: string[] = []
-  for (let current = error; current !== undefined && parts.length < 5; ) {
-    const code = errorCode(current)
-    const text = errorText(current) || code || 'unknown error'
-    parts.push(code && !text.includes(code) ? `${text} ${code}` : text)
+  const parts = causesOf(error).map((one) => {
+    const code = errorCode(one)
+    const text = errorText(one) || code || 'unknown error'
+    return code && !text.includes(code) ? `${text} ${code}` : text
+  })
+  return [...new Set(parts)].join(': ').slice(0, SHOWN_TEXT)
+}
+
+const MOST_CAUSES = 5
+
+/** The error and what caused it, the outermost first. */
+function causesOf(error: unknown): readonly unknown[] {
+  const causes: unknown[] = []
+  for (let current = error; current !== undefined && causes.length < MOST_CAUSES; ) {
+    causes.push(current)
     current = current instanceof Error ? current.cause : undefined
   }
-  return [...new Set(parts)].join(': ').slice(0, SHOWN_TEXT)
+  return causes
 }
 
 const errorCode = (error: unknown): string | undefined =>

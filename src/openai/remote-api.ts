@@ -72,7 +72,7 @@ export class OpenAIRemoteApi implements RemoteApi {
           purpose: 'batch',
           expires_after: { anchor: 'created_at', seconds: request.expiresAfterSeconds },
         },
-        { ...this.#patient(signal), timeout, ...UNBUFFERED },
+        { signal, timeout, maxRetries: 0, ...UNBUFFERED },
       ),
     )
   }
@@ -249,7 +249,7 @@ const postBy =
   (url, { headers, body, signal }) =>
     send(url, { method: 'POST', headers: Object.fromEntries(headers), body, signal, redirect: 'manual' })
 
-/** The file stays on disk: the blob is read while it is sent, and read again for a retry. */
+/** The file stays on disk: the blob is read while it is sent. */
 async function openUpload({ path, name }: UploadRequest): Promise<File> {
   try {
     const content = await openAsBlob(path)

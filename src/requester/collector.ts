@@ -1,13 +1,16 @@
 import { mayFinalise, planFailedBatch } from '../batch/failed-batch.ts'
-import type { FileIn } from '../batch/queue-file.ts'
+import { classifyLine } from '../batch/line-outcome.ts'
+import { type FileIn, remoteFilesOf } from '../batch/queue-file.ts'
+import type { Refusal } from '../batch/refusals.ts'
 import type { StepOf } from '../batch/steps.ts'
 import { RemoteError, StateError } from '../errors.ts'
-import type { WireResultLine } from '../openai/wire.ts'
-import { removeTemporaries, replaceFile } from '../state/replace-file.ts'
+import type { Endpoint, WireResultLine } from '../openai/wire.ts'
 import type { PriceTable } from '../tokens/prices.ts'
+import type { AccountGate } from './account-gate.ts'
+import { downloadAnswers, hasAnswers } from './answers-download.ts'
 import type { Context } from './context.ts'
 import { resultFileName } from './files.ts'
-import { Interrupted, pause, withPatience } from './patience.ts'
+import { Patience, WaitedTooLong } from './patience.ts'
 import { addReply, emptyTotals, type ReplyTotals } from './reply-totals.ts'
 import { type ResultIndex, scanResults } from './result-index.ts'
 
@@ -22,6 +25,8 @@ export interface CollectorOptions {
   readonly discarding: boolean
   /** Requests without an answer are to be forgotten (`--wipe-requests`): answers that are gone stop nothing. */
   readonly givingUp: boolean
+  /** Is told when lines were refused on account of the account, and when a batch came back without any. */
+  readonly gate: AccountGate
   /** Is told where the answers are in a file that was just received. */
   readonly onScanned: (file: number, index: ResultIndex) => void
 }
@@ -32,13 +37,20 @@ export class Collector {
   readonly #prices: PriceTable
   readonly #discarding: boolean
   readonly #givingUp: boolean
+  readonly #gate: AccountGate
   readonly #onScanned: CollectorOptions['onScanned']
   readonly #blocked = new Map<number, string>()
+  readonly #begunAnew = new Set<number>()
   #finalised = 0
   #fullWaits = 0
-  #fullSinceMs: number | undefined
+  #room: Patience | undefined
 
-  constructor(context: Context, prices: PriceTable, { discarding, givingUp, onScanned }: CollectorOptions) {
+  constructor(
+    context: Context,
+    prices: PriceTable,
+    { discarding, givingUp, gate, onScanned }: CollectorOptions,
+  ) {
+    this.#gate = gate
     this.#givingUp = givingUp
     this.#context = context
     this.#prices = prices
@@ -54,14 +66,32 @@ export class Collector {
   async run(id: number): Promise<void> {
     const file = this.#context.store.durable.state.files.get(id)
     if (file?.phase !== 'ended') return
-    if (this.#discarding) return this.#receive(file, emptyTotals())
-    if (file.status === 'failed' && !hasAnswers(file)) return this.#takeFailed(file)
+    if (file.status === 'failed' && !hasAnswers(file) && !this.#discarding)
+      return this.#isToBeginAnew(file) ? this.#beginAnew(file) : this.#takeFailed(file)
     if (hasAnswers(file)) {
       if (!(await this.#couldDownload(file))) return
       await this.#receive(file, await this.#settle(file))
     } else await this.#receive(file, emptyTotals())
     this.#fullWaits = 0
-    this.#fullSinceMs = undefined
+    this.#room = undefined
+  }
+
+  /**
+   * A batch that was adopted may have failed only because its input had been deleted meanwhile. Once in a run: should
+   * a new one be adopted and fail in its turn, it had another cause.
+   */
+  #isToBeginAnew({ id, adopted, faults, requests }: EndedFile): boolean {
+    const plan = planFailedBatch({ faults, requests, mayFinalise: false })
+    return adopted === true && plan.kind === 'block' && !this.#begunAnew.has(id)
+  }
+
+  async #beginAnew(file: EndedFile): Promise<void> {
+    this.#begunAnew.add(file.id)
+    const [fault] = file.faults
+    const why = `a batch that was found failed: ${fault?.message ?? 'the server gave no reason'}`
+    await this.#context.store.commit((draft) =>
+      draft.apply({ kind: 'abandoned', file: file.id, why, litter: remoteFilesOf(file) }),
+    )
   }
 
   async #takeFailed(file: EndedFile): Promise<void> {
@@ -92,18 +122,19 @@ export class Collector {
     await this.#receive(file, emptyTotals())
   }
 
-  /** The account's queue is full. The same file goes again, as a new batch, when there may be room. */
+  /** The account is full. The same file goes again, as a new batch, when there may be room. */
   async #waitForRoom(file: EndedFile, why: string): Promise<void> {
-    const { clock, settings, store } = this.#context
-    this.#fullSinceMs ??= clock.now()
-    if (clock.now() - this.#fullSinceMs > settings.maxWaitMs) {
-      this.#blocked.set(file.id, why)
-      return this.#warn('queue_full', `the account's queue has been full for longer than --max-wait: ${why}`)
-    }
+    this.#room ??= new Patience(this.#context, 'the account')
     const ms = Math.min(LONGEST_FULL_WAIT_MS, FIRST_FULL_WAIT_MS * 2 ** this.#fullWaits)
     this.#fullWaits++
-    await pause(this.#context, why, ms)
-    await store.commit((draft) =>
+    try {
+      await this.#room.afterFailure(new RemoteError('account_full', why, { retryable: true }), ms)
+    } catch (error) {
+      if (!(error instanceof WaitedTooLong)) throw error
+      this.#blocked.set(file.id, why)
+      return this.#warn('queue_full', `the account has been full for longer than --max-wait: ${why}`)
+    }
+    await this.#context.store.commit((draft) =>
       draft.apply({ kind: 'abandoned', file: file.id, why, litter: remoteFilesOf(file) }),
     )
   }
@@ -113,7 +144,8 @@ export class Collector {
       await this.#download(file)
       return true
     } catch (error) {
-      if (!this.#givingUp || !(error instanceof StateError) || error.code !== 'answers_gone') throw error
+      const areUnwanted = this.#givingUp || this.#discarding
+      if (!areUnwanted || !(error instanceof StateError) || error.code !== 'answers_gone') throw error
       this.#blocked.set(file.id, error.message)
       this.#warn('answers_gone', `the answers of batch ${file.batchId} are gone; its requests are given up`)
       return false
@@ -121,37 +153,8 @@ export class Collector {
   }
 
   async #download(file: EndedFile): Promise<void> {
-    const { store } = this.#context
-    const path = store.path(resultFileName(file.id))
-    // A run that was killed in the middle of it may have left a part.
-    await removeTemporaries(store.fs, path)
-    await withPatience(this.#context, `downloading the results of batch ${file.batchId}`, () =>
-      replaceFile(store.fs, path, this.#content(file)),
-    )
-  }
-
-  /** Output file, then error file, as one; each ends with a line break. */
-  async *#content(file: EndedFile): AsyncGenerator<Uint8Array> {
-    const newline = Uint8Array.of(10)
-    for (const remote of [file.outputFileId, file.errorFileId]) {
-      if (remote === undefined) continue
-      let last: number | undefined
-      for await (const piece of await this.#open(file, remote)) {
-        if (this.#context.stop.aborted) throw new Interrupted()
-        last = piece.at(-1) ?? last
-        yield piece
-      }
-      if (last !== undefined && last !== newline[0]) yield newline
-    }
-  }
-
-  async #open(file: EndedFile, remote: string): Promise<AsyncIterable<Uint8Array>> {
-    try {
-      return await this.#context.api.downloadFile(remote, this.#context.stop)
-    } catch (error) {
-      if (error instanceof RemoteError && error.status === 404) throw answersGone(file, remote, error)
-      throw error
-    }
+    const path = this.#context.store.path(resultFileName(file.id))
+    await downloadAnswers(this.#context, file, path, (remote, error) => answersGone(file, remote, error))
   }
 
   /** Adds up what all replies in the result file used, whoever they belong to. */
@@ -159,20 +162,31 @@ export class Collector {
     const { store, clock } = this.#context
     const totals = emptyTotals()
     const query = { model: file.model, api: 'batch', at: clock.now() } as const
-    const onReply = (line: WireResultLine) => addReply(totals, line, this.#prices, query)
+    let answers = 0
+    const refusals = new Map<Refusal, string>()
+    const onReply = (line: WireResultLine, request: number | undefined) => {
+      addReply(totals, line, this.#prices, query)
+      if (isGood(line)) answers += request === undefined ? 0 : 1
+      else noteRefusal(refusals, line, file.endpoint)
+    }
     const suffix = resultFileName(file.id)
     const { index, oddLines } = await scanResults(store, { id: file.id, suffix }, onReply)
     this.#onScanned(file.id, index)
+    // A key that brought good answers is a good one: what was refused is about single requests.
+    const refusal = refusals.get('account') ?? (answers === 0 ? refusals.get('key') : undefined)
+    if (refusal === undefined) this.#gate.answered()
+    else this.#gate.refused(refusal)
     if (oddLines > 0)
       this.#warn(
         'odd_lines',
         `batch ${file.batchId}: ${oddLines} result lines belong to no request of it and were set aside`,
       )
-    return { ...totals, oddLines }
+    return { ...totals, oddLines, answers }
   }
 
-  async #receive(file: EndedFile, { usage, costNanoUsd, unpriced, oddLines = 0 }: Totals): Promise<void> {
+  async #receive(file: EndedFile, totals: Totals): Promise<void> {
     const { store } = this.#context
+    const { usage, costNanoUsd, unpriced, oddLines = 0, answers } = totals
     const step: StepOf<'received'> = {
       kind: 'received',
       file: file.id,
@@ -180,11 +194,12 @@ export class Collector {
       costNanoUsd,
       ...(unpriced > 0 && { unpriced }),
       ...(oddLines > 0 && { oddLines }),
+      ...(answers !== undefined && { answers }),
       litter: remoteFilesOf(file),
     }
     await store.commit((draft) => {
       draft.apply(step)
-      if (hasAnswers(file) && !this.#discarding) draft.name(resultFileName(file.id))
+      if (answers !== undefined) draft.name(resultFileName(file.id))
     })
   }
 
@@ -193,15 +208,24 @@ export class Collector {
   }
 }
 
-interface Totals extends ReplyTotals {
-  readonly oddLines?: number
+/** By its status alone: most lines are good ones, and need no closer look here. */
+function isGood({ response }: WireResultLine): boolean {
+  const status = response?.status_code ?? 0
+  return status >= 200 && status < 300
 }
 
-const hasAnswers = ({ outputFileId, errorFileId }: EndedFile): boolean =>
-  outputFileId !== undefined || errorFileId !== undefined
+/** Keeps what the server said first when it refused a line on account of the account, or of the key. */
+function noteRefusal(refusals: Map<Refusal, string>, line: WireResultLine, endpoint: Endpoint): void {
+  const outcome = classifyLine(line, endpoint)
+  const failure = outcome.kind === 'failure' ? outcome.failure : undefined
+  if (failure?.refusal && !refusals.has(failure.refusal)) refusals.set(failure.refusal, failure.message)
+}
 
-const remoteFilesOf = ({ inputFileId, outputFileId, errorFileId }: EndedFile): string[] =>
-  [inputFileId, outputFileId, errorFileId].filter((id) => id !== undefined)
+interface Totals extends ReplyTotals {
+  readonly oddLines?: number
+  /** Good answers; undefined when no file was downloaded. */
+  readonly answers?: number
+}
 
 function answersGone(file: EndedFile, remote: string, cause: RemoteError): StateError {
   const message =

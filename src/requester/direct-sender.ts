@@ -1,4 +1,5 @@
 import pLimit, { type LimitFunction } from 'p-limit'
+import { type CallEnd, isSoundAnswer, planAfterCall } from '../batch/direct-answer.ts'
 import {
   afterPushback,
   afterServerError,
@@ -6,24 +7,30 @@ import {
   concurrencyOf,
   type DirectRate,
   initialRate,
+  pauseLeftMs,
 } from '../batch/direct-rate.ts'
 import { directAllowance } from '../batch/limits.ts'
-import { classifyLine, parseResultLine } from '../batch/line-outcome.ts'
+import { classifyLine, parseResultLine, withWorkingKey } from '../batch/line-outcome.ts'
 import type { FileIn } from '../batch/queue-file.ts'
 import type { DirectReply } from '../batch/remote-api.ts'
 import { readReply } from '../batch/reply.ts'
+import type { StepOf } from '../batch/steps.ts'
 import { lineBody, lineId } from '../batch/wire-line.ts'
-import { NightshiftError, RemoteError } from '../errors.ts'
+import { NightshiftError, RemoteError, StateError } from '../errors.ts'
 import { readLineChunks } from '../state/json-lines.ts'
 import { zeroUsage } from '../tokens/usage.ts'
 import type { Context } from './context.ts'
+import { endOf, pushback, refusedKey } from './direct-call.ts'
 import { queueFileName, repliesFileName } from './files.ts'
-import { Interrupted, pause, pauseMs, WaitedTooLong } from './patience.ts'
+import { Interrupted, Patience } from './patience.ts'
 import { enqueueAgain } from './queue.ts'
-import { replyLine } from './reply-line.ts'
+import { lostLine, replyLine } from './reply-line.ts'
 import type { RequestResult } from './request-result.ts'
 import { requestOf } from './result-index.ts'
 import type { ResultReader } from './result-reader.ts'
+
+/** Larger than most answers; larger ones are learned from. */
+const LONG_REPLY_BYTES = 64 * 1024
 
 type DirectFile = FileIn<'direct'>
 
@@ -51,6 +58,10 @@ export class DirectSender {
   #rate: DirectRate
   #backlog = 0
   #failure: unknown
+  /** Kept free on the disk for each answer to come. */
+  #replyBytes = LONG_REPLY_BYTES
+  readonly #unanswered = new Set<number>()
+  #keyWorks = false
 
   constructor(context: Context, options: DirectSenderOptions) {
     this.#context = context
@@ -128,33 +139,40 @@ export class DirectSender {
     const { store, stop } = this.#context
     await this.#untilUnpaused()
     if (stop.aborted || this.#failure !== undefined) return false
-    const allowed = await store.commit((draft) => {
-      if (this.allowance < 1) return false
-      draft.apply({ kind: 'sent', file: file.id, requests: [line.request] })
-      return true
-    })
-    if (!allowed) return false
-    await this.#record(file, line, await this.#untilAnswered(file, line))
-    return true
+    const room = await store.space.reserve(this.#replyBytes, 'the answer to a direct call')
+    try {
+      const allowed = await store.commit((draft) => {
+        if (this.allowance < 1) return false
+        draft.apply({ kind: 'sent', file: file.id, requests: [line.request] })
+        return true
+      })
+      if (allowed) await this.#record(file, line, await this.#untilAnswered(file, line))
+      return allowed
+    } finally {
+      room.release()
+    }
   }
 
-  /** Sends until there is an answer about the request itself. Pushback and dead connections use up no attempt. */
-  async #untilAnswered(file: DirectFile, line: Line): Promise<DirectReply> {
-    const { clock, settings } = this.#context
-    const begunMs = clock.now()
-    for (let failures = 1; ; failures++) {
+  /** Sends until there is an answer about the request itself. What is about anything else uses up no attempt. */
+  async #untilAnswered(file: DirectFile, line: Line): Promise<DirectReply | RemoteError> {
+    const patience = new Patience(this.#context, 'direct calls')
+    for (let losses = 0; ; ) {
       const answer = await this.#call(file, line)
-      const problem = answer instanceof RemoteError ? answer : pushback(answer)
-      if (!problem) return this.#accepted(file, line, answer)
-      this.#slowDown(problem.retryAfterMs)
-      const why = answer instanceof RemoteError ? 'uncertain' : 'unsent'
-      if (why === 'uncertain') await this.#noteUncertain(file, line)
-      const waitedMs = clock.now() - begunMs
-      if (waitedMs >= settings.maxWaitMs) {
-        await this.#giveBack(file, line, why)
-        throw new WaitedTooLong('a direct call', waitedMs, problem)
+      const end = endOf(file.endpoint, answer)
+      if (end.kind === 'lost') {
+        losses++
+        await this.#noteUncertain(file, line)
       }
-      await this.#pauseOrGiveBack(file, line, { problem, failures, why })
+      const failing = this.#failing(line, end)
+      const plan = planAfterCall(end, { losses, failing, keyWorks: this.#keyWorks })
+      if (plan === 'record') return this.#recordable(answer)
+      if (plan === 'stop') {
+        await this.#giveBack(file, line, 'unsent')
+        throw refusedKey(answer)
+      }
+      const problem = answer instanceof RemoteError ? answer : pushback(answer)
+      this.#slowDown(problem.retryAfterMs)
+      await this.#pauseOrGiveBack(file, line, { problem, patience, why: losses > 0 ? 'uncertain' : 'unsent' })
     }
   }
 
@@ -175,11 +193,19 @@ export class DirectSender {
     }
   }
 
-  async #accepted(file: DirectFile, line: Line, answer: DirectReply | RemoteError): Promise<DirectReply> {
-    if (answer instanceof RemoteError) throw answer
-    if (answer.status === 401 || answer.status === 403) {
-      await this.#giveBack(file, line, 'unsent')
-      throw refusedKey(answer)
+  /** Different requests without an answer of their own since the last good one. */
+  #failing(line: Line, end: CallEnd): number {
+    if (end.kind === 'answered' && !end.failure) this.#keyWorks = true
+    if (isSoundAnswer(end)) this.#unanswered.clear()
+    else this.#unanswered.add(line.request)
+    return this.#unanswered.size
+  }
+
+  /** The answer, or in its stead why there is none: as durable as an answer, and judged as one. */
+  #recordable(answer: DirectReply | RemoteError): DirectReply | RemoteError {
+    if (answer instanceof RemoteError) {
+      this.#slowDown(undefined)
+      return answer
     }
     this.#rate =
       answer.status >= 500
@@ -208,55 +234,68 @@ export class DirectSender {
     await store.commit((draft) => enqueueAgain(draft, line.request, again, { why }, settings.seal))
   }
 
-  /** Waits for the next try, or gives the line back when the run stops meanwhile. */
+  /** Waits for the next try, or gives the line back when the run ends meanwhile. */
   async #pauseOrGiveBack(
     file: DirectFile,
     line: Line,
-    { problem, failures, why }: { problem: RemoteError; failures: number; why: 'unsent' | 'uncertain' },
+    { problem, patience, why }: { problem: RemoteError; patience: Patience; why: 'unsent' | 'uncertain' },
   ): Promise<void> {
-    const { clock } = this.#context
-    const ms = Math.max(pauseMs(failures, problem.retryAfterMs), this.#rate.pausedUntilMs - clock.now())
     try {
-      await pause(this.#context, `direct calls: ${problem.message}`, ms)
+      await patience.afterFailure(problem, pauseLeftMs(this.#rate, this.#context.clock.now()))
     } catch (error) {
-      if (error instanceof Interrupted) await this.#giveBack(file, line, why)
+      await this.#giveBack(file, line, why)
       throw error
     }
   }
 
   async #untilUnpaused(): Promise<void> {
     const { clock, stop } = this.#context
-    const ms = this.#rate.pausedUntilMs - clock.now()
+    const ms = pauseLeftMs(this.#rate, clock.now())
     if (ms > 0) await clock.sleep(ms, stop)
   }
 
-  async #record(file: DirectFile, line: Line, reply: DirectReply): Promise<void> {
-    const { store } = this.#context
-    const text = replyLine(line.customId, reply)
+  async #record(file: DirectFile, line: Line, answer: DirectReply | RemoteError): Promise<void> {
+    const text =
+      answer instanceof RemoteError ? lostLine(line.customId, answer) : replyLine(line.customId, answer)
     const result = parseResultLine(text)
     if (!result)
       throw new NightshiftError(
         'reply_line',
         `cannot read back the reply line of ${line.customId}: ${text.slice(0, 200)}`,
       )
-    const outcome = classifyLine(result, file.endpoint)
+    const outcome = withWorkingKey(classifyLine(result, file.endpoint))
     const { usage, costNanoUsd } = this.#options.reader.priced(file, outcome)
-    await store.commit((draft) => {
-      draft.append(repliesFileName(file.id), `${text}\n`)
-      draft.apply({
-        kind: 'received',
-        file: file.id,
-        requests: [line.request],
-        usage: usage ?? zeroUsage,
-        ...(costNanoUsd === undefined ? { unpriced: 1 } : { costNanoUsd }),
-      })
+    await this.#receive(text, {
+      kind: 'received',
+      file: file.id,
+      requests: [line.request],
+      usage: usage ?? zeroUsage,
+      ...(costNanoUsd === undefined ? { unpriced: 1 } : { costNanoUsd }),
     })
     const described = await this.#options.reader.describe(file, line.request, line.text, outcome)
-    this.#report(described, reply)
+    this.#report(described, answer instanceof RemoteError ? answer.message : answer.text)
     await this.#options.deliver(described)
   }
 
-  #report({ key, outcome, bodyText, endpoint }: RequestResult, { text }: DirectReply): void {
+  async #receive(text: string, step: StepOf<'received'>): Promise<void> {
+    const { store } = this.#context
+    const line = `${text}\n`
+    this.#replyBytes = Math.max(this.#replyBytes, Buffer.byteLength(line))
+    const commit = () =>
+      store.commit((draft) => {
+        draft.append(repliesFileName(step.file), line)
+        draft.apply(step)
+      })
+    try {
+      await commit()
+    } catch (error) {
+      if (!(error instanceof StateError)) throw error
+      // It may have fallen with larger work that it was built on. It is paid for: alone it may have room.
+      await commit()
+    }
+  }
+
+  #report({ key, outcome, bodyText, endpoint }: RequestResult, text: string): void {
     const reply = outcome.kind === 'reply' ? readReply(endpoint, outcome.body) : undefined
     const warned = reply?.kind === 'reply' && reply.warnings.length > 0
     this.#context.emit({
@@ -269,23 +308,3 @@ export class DirectSender {
     })
   }
 }
-
-/** An answer that says "not now" about the account rather than anything about the request. */
-const pushback = (answer: DirectReply): RemoteError | undefined =>
-  answer.status === 429
-    ? new RemoteError('too_many_requests', `the server answered 429: ${answer.text.slice(0, 300)}`, {
-        status: 429,
-        retryAfterMs: answer.retryAfterMs,
-        retryable: true,
-      })
-    : undefined
-
-const refusedKey = (answer: DirectReply): RemoteError =>
-  new RemoteError(
-    'not_allowed',
-    `the server refused the key (HTTP ${answer.status}): ${answer.text.slice(0, 300)}. Check OPENAI_API_KEY.`,
-    {
-      status: answer.status,
-      requestId: answer.requestId,
-    },
-  )

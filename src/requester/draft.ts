@@ -1,7 +1,7 @@
 import { applyStep } from '../batch/apply-step.ts'
 import { RequestLayer } from '../batch/request-layer.ts'
 import type { RequestTable } from '../batch/request-table.ts'
-import type { Step } from '../batch/steps.ts'
+import type { Step, StepOf } from '../batch/steps.ts'
 import type { TaskState } from '../batch/task-state.ts'
 
 /** State and requests as of one moment. */
@@ -9,6 +9,9 @@ export interface View {
   readonly state: TaskState
   readonly requests: RequestTable
 }
+
+/** Length in bytes of a side file that the ledger accounts for; undefined for any other. */
+export type LengthOf = (file: string) => number | undefined
 
 /**
  * A group of steps on its way to the ledger: what it will hold, and the task as it will be then. A plan adds steps
@@ -19,13 +22,13 @@ export class Draft implements View {
   #state: TaskState
   readonly #steps: Step[] = []
   readonly #appends = new Map<string, string[]>()
-  readonly #lengths = new Map<string, number>()
+  readonly #lengths = new Map<string, number | undefined>()
   readonly #truncations = new Map<string, number>()
   readonly #named = new Set<string>()
   readonly #forgotten = new Set<string>()
-  #lengthBelow: (file: string) => number
+  #lengthBelow: LengthOf
 
-  constructor(below: View, lengthBelow: (file: string) => number) {
+  constructor(below: View, lengthBelow: LengthOf) {
     this.#state = below.state
     this.#requests = new RequestLayer(below.requests)
     this.#lengthBelow = lengthBelow
@@ -70,19 +73,25 @@ export class Draft implements View {
     this.#named.add(file)
   }
 
-  /** Removes a side file once the group is durable. */
+  /** Removes a side file, if there is one, once the group is durable. */
   forget(file: string): void {
+    if (this.knownLength(file) === undefined) return
     this.#forgotten.add(file)
-    this.#lengths.set(file, 0)
+    this.#lengths.set(file, undefined)
   }
 
   /** Length of a side file as it will be after this group, in bytes. */
   length(file: string): number {
-    return this.#lengths.get(file) ?? this.#lengthBelow(file)
+    return this.knownLength(file) ?? 0
+  }
+
+  /** The same, but undefined for a file that the ledger does not account for. */
+  knownLength(file: string): number | undefined {
+    return this.#lengths.has(file) ? this.#lengths.get(file) : this.#lengthBelow(file)
   }
 
   /** What the draft was built on has become durable: from here on that is asked, and the drafts before are let go. */
-  rebase(requests: RequestTable, lengthBelow: (file: string) => number): void {
+  rebase(requests: RequestTable, lengthBelow: LengthOf): void {
     this.#requests.rebase(requests)
     this.#lengthBelow = lengthBelow
   }
@@ -95,13 +104,17 @@ export class Draft implements View {
       truncate: [...this.#truncations].map(([file, length]) => ({ file, length })),
       names: [...this.#named],
       forget: [...this.#forgotten],
+      ...(this.#steps.some(isPaid) && { isPaid: true }),
     }
   }
 }
 
+/** It records answers that are paid for. */
+const isPaid = ({ kind }: Step): boolean => kind === 'received' || kind === 'stray-received'
+
 /** Joins two neighbouring steps that say the same of different requests, so that a line stays short. */
 function mergeSteps(last: Step, step: Step): Step | undefined {
-  if (last.kind === 'accepted' && step.kind === 'accepted' && last.part === step.part) {
+  if (last.kind === 'accepted' && step.kind === 'accepted' && areAlike(last, step)) {
     return { ...joinedReplies(last, step), lines: last.lines + step.lines }
   }
   if (last.kind === 'sent' && step.kind === 'sent' && last.file === step.file) {
@@ -115,10 +128,19 @@ function mergeSteps(last: Step, step: Step): Step | undefined {
     isPlain(step)
   ) {
     if (last.why !== step.why || last.reason !== step.reason) return undefined
-    return { ...joinedReplies(last, step), bytes: last.bytes + step.bytes }
+    const { inputs } = last
+    return {
+      ...joinedReplies(last, step),
+      bytes: last.bytes + step.bytes,
+      ...(inputs !== undefined && { inputs: inputs + (step.inputs ?? 0) }),
+    }
   }
   return undefined
 }
+
+/** All with a line in the same part of the output, or all without. */
+const areAlike = (last: StepOf<'accepted'>, step: StepOf<'accepted'>): boolean =>
+  last.part === step.part && last.lines > 0 === step.lines > 0
 
 const isPlain = (step: { readonly repaired?: true | undefined }): boolean => step.repaired === undefined
 

@@ -3,17 +3,20 @@ import { type FileIn, inPhase, isUnpushed, type QueueFile } from '../batch/queue
 import { filesToSeal, type QueueFacts } from '../batch/sealing.ts'
 import type { PriceTable } from '../tokens/prices.ts'
 import { Notifier } from '../util/notifier.ts'
+import { AccountGate } from './account-gate.ts'
 import { Collector } from './collector.ts'
 import type { Context } from './context.ts'
 import { DirectSender } from './direct-sender.ts'
 import { filesOf } from './files.ts'
 import { Handout } from './handout.ts'
 import { Janitor } from './janitor.ts'
-import { Interrupted } from './patience.ts'
+import { Interrupted, WaitedTooLong } from './patience.ts'
 import { Poller } from './poller.ts'
 import type { RequestResult } from './request-result.ts'
 import { ResultReader } from './result-reader.ts'
+import { Strays } from './strays.ts'
 import { Submitter } from './submitter.ts'
+import { Sweeper } from './sweeper.ts'
 
 /** `work`: everything. `collect`: nothing new is sent. `cancel`, `discard`: remote batches are cancelled, too, and with `discard` their answers not wanted. */
 export type EngineMode = 'work' | 'collect' | 'cancel' | 'discard'
@@ -50,6 +53,8 @@ export class Engine {
   readonly #poller: Poller
   readonly #sender: DirectSender
   readonly #janitor: Janitor
+  readonly #strays: Strays
+  readonly #sweeper: Sweeper
   readonly #handout: Handout
   readonly #activities = new Map<string, Promise<void>>()
   /** Direct sets of this run that were sent to the last line. */
@@ -58,6 +63,7 @@ export class Engine {
   #quiet = false
   #finished = false
   #failure: unknown
+  #waited: WaitedTooLong | undefined
   #tripped = false
 
   constructor(context: Context, options: EngineOptions) {
@@ -66,13 +72,27 @@ export class Engine {
     const { mode, prices, sentBefore } = options
     const found = context.store.durable.state.files.values()
     const reader = new ResultReader(context, prices)
-    this.#submitter = new Submitter(context, { found, closing: mode !== 'work', sentBefore })
+    this.#strays = new Strays(context, { prices, discarding: mode === 'discard' })
+    this.#sweeper = new Sweeper(context)
+    const gate = new AccountGate(context)
+    this.#submitter = new Submitter(context, {
+      found,
+      gate,
+      closing: mode !== 'work',
+      sentBefore,
+      mustWait: (file) => this.#strays.holds(file),
+      onTwin: (batch) => this.#strays.note(batch),
+    })
     this.#collector = new Collector(context, prices, {
       discarding: mode === 'discard',
       givingUp: mode === 'cancel',
+      gate,
       onScanned: (file, index) => reader.keep(file, index),
     })
-    this.#poller = new Poller(context, { cancelling: mode === 'cancel' || mode === 'discard' })
+    this.#poller = new Poller(context, {
+      cancelling: mode === 'cancel' || mode === 'discard',
+      onOther: (batch) => this.#strays.note(batch),
+    })
     this.#sender = new DirectSender(context, {
       reader,
       sentBefore,
@@ -127,13 +147,20 @@ export class Engine {
     return this.#failure
   }
 
-  /** Why a complete task was not reached, as far as batches are to blame. */
+  /** Why a complete task was not reached, as far as batches, the account or the network are to blame. */
   get trouble():
-    | { readonly kind: 'pass-ratio' | 'failed-batches'; readonly details: readonly string[] }
+    | { readonly kind: 'pass-ratio' | 'failed-batches' | 'waited'; readonly details: readonly string[] }
     | undefined {
     if (this.#tripped) return { kind: 'pass-ratio', details: [] }
+    if (this.#waited) return { kind: 'waited', details: [this.#waited.message] }
     const details = [...this.#submitter.refused.values(), ...this.#collector.blocked.values()]
     return details.length > 0 ? { kind: 'failed-batches', details } : undefined
+  }
+
+  /** Something failed that the run cannot go on without: everything that waits ends. The first such error counts. */
+  fail(error: unknown): void {
+    this.#fail(error)
+    this.notify()
   }
 
   /** Runs until there is nothing left to do, the run is to stop, or something fails. */
@@ -173,6 +200,8 @@ export class Engine {
       for (const file of store.durable.state.files.values()) this.#advance(file)
       if ([...store.durable.state.files.values()].some(inPhase('remote')))
         this.#start('poll', () => this.#poller.run())
+      this.#advanceStrays()
+      if (this.#sweeper.hasWork) this.#start('sweep', () => this.#sweeper.run())
       if (this.#janitor.hasWork) this.#start('tidy', () => this.#janitor.run())
       this.#quiet = this.#hasNothingToDo()
       this.#finished = this.#quiet && !this.#options.isProducing()
@@ -219,12 +248,21 @@ export class Engine {
     const id = `file ${file.id}`
     if (this.#activities.has(id)) return
     if (isUnpushed(file)) {
+      if (this.#strays.owesLook(file.id)) return
       if (this.#submitter.action(file).do !== 'nothing') this.#start(id, () => this.#submitter.run(file.id))
     } else if (file.phase === 'ended') {
       if (!this.#collector.blocked.has(file.id)) this.#start(id, () => this.#collector.run(file.id))
     } else if (isReceived(file) || isDirect(file)) {
       if (this.#isDone(file)) this.#start(id, () => this.#drop(file.id))
       else if (isDirect(file) && this.#isSendable(file)) this.#start(id, () => this.#send(file.id))
+    }
+  }
+
+  #advanceStrays(): void {
+    if (this.#strays.hasWork) this.#start('strays', () => this.#strays.run())
+    for (const stray of this.#context.store.durable.state.strays.values()) {
+      if (stray.phase === 'received' && this.#handout.isSpent(stray))
+        this.#start(`stray ${stray.batchId}`, () => this.#strays.settle(stray))
     }
   }
 
@@ -254,7 +292,7 @@ export class Engine {
       // A run that was stopped by the breaker may be begun again: it then starts counting anew.
       if (after !== before) draft.apply({ kind: 'breaker', passFailures: tripped ? 0 : after })
       draft.apply({ kind: 'dropped', file: id })
-      for (const suffix of filesOf(id)) if (draft.length(suffix) > 0) draft.forget(suffix)
+      for (const suffix of filesOf(id)) draft.forget(suffix)
       // With nothing left to send there is nothing to stop.
       const isLast = draft.state.counters.pending === 0 && !this.#options.isProducing()
       return tripped && !isLast ? after : undefined
@@ -279,7 +317,8 @@ export class Engine {
 
   #fail(error: unknown): void {
     if (error instanceof Interrupted) return
-    this.#failure ??= error
+    if (error instanceof WaitedTooLong) this.#waited ??= error
+    else this.#failure ??= error
     this.#options.onHalt()
   }
 

@@ -1,8 +1,11 @@
-import { type FileIn, inPhase } from '../batch/queue-file.ts'
+import { inPhase } from '../batch/queue-file.ts'
+import type { Stray } from '../batch/stray.ts'
+import { mayServe } from '../batch/strays.ts'
 import type { Notifier } from '../util/notifier.ts'
 import type { Context } from './context.ts'
 import type { RequestResult } from './request-result.ts'
 import type { ResultReader } from './result-reader.ts'
+import { strayResults } from './stray-results.ts'
 
 export interface HandoutOptions {
   readonly reader: ResultReader
@@ -16,6 +19,16 @@ export interface HandoutOptions {
   readonly onChange: () => void
 }
 
+/** Something results are read from: the results of a batch or direct set, or the answers of a stray. */
+interface Source {
+  readonly id: string
+  readonly results: () => AsyncGenerator<RequestResult>
+}
+
+const fileSource = (id: number): string => `file ${id}`
+const straySource = ({ batchId }: Stray): string => `stray ${batchId}`
+const DIRECT_SOURCE = 'direct'
+
 const isReceived = inPhase('received')
 const isDirect = inPhase('direct')
 
@@ -28,11 +41,11 @@ export class Handout {
   readonly #options: HandoutOptions
   /** Results of direct calls on their way to the consumer. */
   readonly #ready: RequestResult[] = []
-  /** Received files whose results are being, or have been, handed out. */
-  readonly #opened = new Set<number>()
-  /** Handed out and not judged yet, by request. */
-  readonly #outstanding = new Set<number>()
-  #reading = false
+  /** Sources whose results are being, or have been, handed out. */
+  readonly #opened = new Set<string>()
+  /** Requests that were handed out and not judged yet, and the source of each. */
+  readonly #outstanding = new Map<number, string>()
+  #reading: string | undefined
 
   constructor(context: Context, options: HandoutOptions) {
     this.#context = context
@@ -41,17 +54,26 @@ export class Handout {
 
   /** Results of a file are being handed out, and there may be more. */
   get isReading(): boolean {
-    return this.#reading
+    return this.#reading !== undefined
   }
 
   /** Something is on its way to the consumer, or with it. */
   get isBusy(): boolean {
-    return this.#ready.length > 0 || this.#reading || this.#outstanding.size > 0
+    return this.#ready.length > 0 || this.isReading || this.#outstanding.size > 0
   }
 
-  /** There is a received file that nobody has opened yet. */
+  /** There is something received that nobody has opened yet. */
   get hasUnopened(): boolean {
     return this.#unopened() !== undefined
+  }
+
+  /** Nothing of a received stray will be handed out any more, and nothing of it waits for its verdict. */
+  isSpent(stray: Stray): boolean {
+    const id = straySource(stray)
+    const { state } = this.#context.store.durable
+    const isOver = this.#opened.has(id) && this.#reading !== id
+    if (this.#options.isWanted && mayServe(state, stray) && !isOver) return false
+    return this.#reading !== id && !this.#outstanding.values().some((source) => source === id)
   }
 
   /** Takes the result of a direct call; resolves when there is room for more. */
@@ -76,52 +98,69 @@ export class Handout {
       const goesOn = mayGiveMore()
       if (this.#context.stop.aborted) return
       const direct = this.#ready.shift()
-      const file = direct ? undefined : this.#unopened()
-      if (direct) yield this.#handOut(direct)
-      else if (file) yield* this.#resultsOf(file, mayGiveMore)
+      const source = direct ? undefined : this.#unopened()
+      if (direct) yield this.#handOut(direct, DIRECT_SOURCE)
+      else if (source) yield* this.#resultsOf(source, mayGiveMore)
       else if (goesOn) await news
       else return
     }
   }
 
-  async *#resultsOf(
-    file: FileIn<'received' | 'direct'>,
-    mayGiveMore: () => boolean,
-  ): AsyncGenerator<RequestResult> {
-    this.#opened.add(file.id)
-    this.#reading = true
+  async *#resultsOf(source: Source, mayGiveMore: () => boolean): AsyncGenerator<RequestResult> {
+    const { id } = source
+    this.#opened.add(id)
+    this.#reading = id
     let done = false
     try {
-      for await (const result of this.#options.reader.results(file)) {
+      for await (const result of source.results()) {
         for (let direct = this.#ready.shift(); direct; direct = this.#ready.shift())
-          yield this.#handOut(direct)
-        yield this.#handOut(result)
+          yield this.#handOut(direct, DIRECT_SOURCE)
+        yield this.#handOut(result, id)
         mayGiveMore()
         if (this.#context.stop.aborted) return
       }
       done = true
     } finally {
       // Whoever broke off may come back for the rest.
-      if (!done) this.#opened.delete(file.id)
-      this.#reading = false
+      if (!done) this.#opened.delete(id)
+      this.#reading = undefined
       this.#options.onChange()
     }
   }
 
-  #handOut(result: RequestResult): RequestResult {
-    this.#outstanding.add(result.request)
+  #handOut(result: RequestResult, source: string): RequestResult {
+    this.#outstanding.set(result.request, source)
     this.#options.news.notify()
     return result
   }
 
-  /** A received batch, or the answered part of a direct set that an earlier run left, that nobody has opened yet. */
-  #unopened(): FileIn<'received' | 'direct'> | undefined {
+  /**
+   * A received batch, the answered part of a direct set that an earlier run left, or a stray with answers that are
+   * waited for, that nobody has opened yet.
+   */
+  #unopened(): Source | undefined {
     if (!this.#options.isWanted) return undefined
-    for (const file of this.#context.store.durable.state.files.values()) {
-      if (this.#opened.has(file.id) || file.live === 0) continue
-      if (isReceived(file)) return file
-      if (isDirect(file) && this.#options.foundDirect.has(file.id)) return file
+    const { state } = this.#context.store.durable
+    for (const file of state.files.values()) {
+      if (this.#opened.has(fileSource(file.id)) || file.live === 0) continue
+      if (isReceived(file) || (isDirect(file) && this.#options.foundDirect.has(file.id))) {
+        const id = fileSource(file.id)
+        return { id, results: () => this.#options.reader.results(file, this.#isTakenBeside(id)) }
+      }
+    }
+    for (const stray of state.strays.values()) {
+      const id = straySource(stray)
+      const file = state.files.get(stray.file)
+      if (!file || this.#opened.has(id) || !mayServe(state, stray)) continue
+      const { reader } = this.#options
+      const isTaken = this.#isTakenBeside(id)
+      return { id, results: () => strayResults(this.#context, reader, { file, stray }, isTaken) }
     }
     return undefined
+  }
+
+  /** Whether an answer to a request from another source is with the consumer. */
+  #isTakenBeside(source: string): (request: number) => boolean {
+    return (request) => (this.#outstanding.get(request) ?? source) !== source
   }
 }

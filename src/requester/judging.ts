@@ -1,8 +1,12 @@
+import { inputsOf } from '../batch/embedding-inputs.ts'
+import type { RequestRecord } from '../batch/request-table.ts'
 import { ruleOnRetry } from '../batch/retry-rules.ts'
-import { maxLineBytes } from '../batch/sealing.ts'
+import { tooLarge } from '../batch/sealing.ts'
+import type { RequeueReason } from '../batch/steps.ts'
 import type { Verdict } from '../batch/verdict.ts'
 import { wireLine } from '../batch/wire-line.ts'
 import { UsageError } from '../errors.ts'
+import type { Endpoint } from '../openai/wire.ts'
 import { jsonCopy } from '../util/json-text.ts'
 import type { Draft } from './draft.ts'
 import type { OutputPlacement } from './output-placement.ts'
@@ -127,6 +131,7 @@ function addRejected(
   draft: Draft,
   { request, key, sample, attempt, outcome, costNanoUsd }: RequestResult,
   reason: string,
+  lapsed = false,
 ): void {
   const reply = outcome.kind === 'reply' ? outcome.body : outcome.failure
   const { requestId } = outcome
@@ -135,6 +140,7 @@ function addRejected(
     kind: 'rejected',
     request,
     reason,
+    ...(lapsed && { lapsed: true as const }),
     ...(requestId !== undefined && { id: requestId }),
     ...(costNanoUsd !== undefined && { cost: costNanoUsd }),
   })
@@ -150,33 +156,43 @@ function addRetry(
   { reason, repair }: Extract<CheckedVerdict, { kind: 'retry' }>,
   { settings }: JudgeTools,
 ): Judgement {
-  const { request, endpoint, outcome } = result
-  const record = draft.requests.get(request)
-  const lapsed = outcome.kind === 'failure' && !outcome.failure.countsAsAttempt
-  const { maxRetries, maxExpiries, seal } = settings
-  const ruling = ruleOnRetry({
-    attempt: record.attempt,
-    expiries: record.expiries,
-    maxRetries,
-    maxExpiries,
-    lapsed,
-  })
+  const { request, endpoint } = result
+  const why = requeueReason(result)
   const line = {
     endpoint,
     model: repair?.model ?? result.model,
     bodyText: repair?.bodyText ?? result.bodyText,
   }
-  const tooLarge = Buffer.byteLength(wireLine('', endpoint, line.bodyText)) + 64 > maxLineBytes(seal)
-  if (ruling.kind === 'exhausted' || tooLarge) {
-    const why =
-      ruling.kind === 'exhausted'
-        ? `${reason} (${ruling.why})`
-        : `${reason} (the repaired body is larger than a batch may be)`
-    addRejected(draft, result, why)
-    return { kind: 'rejected', reason: why }
+  const end = whyNoMore(draft.requests.get(request), why, line, settings)
+  if (end !== undefined) {
+    const whole = `${reason} (${end})`
+    addRejected(draft, result, whole, why === 'expired')
+    return { kind: 'rejected', reason: whole }
   }
-  const why = !lapsed ? 'retry' : outcome.failure.code === 'batch_cancelled' ? 'cancelled' : 'expired'
   const cause = { why, reason, repaired: repair !== undefined, ...replyColumns(result) } as const
-  enqueueAgain(draft, request, line, cause, seal)
+  enqueueAgain(draft, request, line, cause, settings.seal)
   return { kind: 'queued-again', reason }
+}
+
+/** What another try of this request is called, and so what it uses up. */
+function requeueReason({ outcome }: RequestResult): 'retry' | 'expired' | 'cancelled' | 'refused' {
+  if (outcome.kind === 'reply' || outcome.failure.countsAsAttempt) return 'retry'
+  if (outcome.failure.refusal) return 'refused'
+  return outcome.failure.code === 'batch_cancelled' ? 'cancelled' : 'expired'
+}
+
+/** Why a request cannot be sent again; undefined when it can. */
+function whyNoMore(
+  record: RequestRecord,
+  why: RequeueReason,
+  line: { readonly endpoint: Endpoint; readonly bodyText: string },
+  { maxRetries, maxExpiries, seal }: RequesterSettings,
+): string | undefined {
+  const bytes = Buffer.byteLength(wireLine('', line.endpoint, line.bodyText)) + 64
+  if (tooLarge({ bytes, inputs: inputsOf(line.endpoint, line.bodyText) }, seal) !== undefined)
+    return 'the repaired body is larger than a batch may be'
+  if (why === 'refused') return undefined
+  const { attempt, expiries } = record
+  const ruling = ruleOnRetry({ attempt, expiries, maxRetries, maxExpiries, lapsed: why !== 'retry' })
+  return ruling.kind === 'exhausted' ? ruling.why : undefined
 }

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { LEDGER_FORMAT } from '../batch/ledger-format.ts'
 import type { RemoteApi } from '../batch/remote-api.ts'
 import type { WipeScope } from '../batch/steps.ts'
 import { UsageError } from '../errors.ts'
@@ -11,12 +12,13 @@ import type { Fetch } from '../util/fetch.ts'
 import { jsonCopy } from '../util/json-text.ts'
 import type { ResolvedOptions, Settings } from '../util/options.ts'
 import type { Context } from './context.ts'
-import { FAILED_FILE, isSideFile, keepsTail, STATE_FILE } from './files.ts'
+import { FAILED_FILE, isSideFile, isTransient, keepsTail, STATE_FILE } from './files.ts'
+import { keepReplies as keepFiles } from './kept-replies.ts'
 import type { OutputPlacement } from './output-placement.ts'
 import type { PrepareOptions } from './prepare.ts'
 import { requesterSettings } from './settings.ts'
 import { StateFile } from './state-file.ts'
-import { TaskStore } from './store.ts'
+import { type StoreOptions, TaskStore } from './store.ts'
 
 /** What a task's code is recognised by in later runs; see `TaskIdentity`. */
 export interface CodeFingerprint {
@@ -55,18 +57,21 @@ export interface OpenedTask {
   readonly isConnected: boolean
 }
 
+/** What becomes of groups on their way to the disk. */
+export type StoreNews = Required<Pick<StoreOptions, 'onDurable' | 'onDropped'>>
+
 /** Takes the lock and brings the task's own facts up to date. What is remote is left alone. */
 export async function openTask(
   options: RequesterOptions,
   halt: AbortSignal,
-  onDurable: () => void,
+  news: StoreNews,
 ): Promise<OpenedTask> {
   const { settings, clock = systemClock, fs = nodeFileSystem } = options
   const api = connect(options)
   const lock = await takeLock(settings.options, clock, options)
   let opened: TaskStore | undefined
   try {
-    const { store, stateFile } = await openStore(settings.options, { fs, clock, lock, onDurable })
+    const { store, stateFile } = await openStore(settings.options, { fs, clock, lock, news })
     opened = store
     const context: Context = {
       store,
@@ -147,12 +152,12 @@ interface StoreParts {
   readonly fs: FileSystem
   readonly clock: Clock
   readonly lock: TaskLock
-  readonly onDurable: () => void
+  readonly news: StoreNews
 }
 
 async function openStore(
-  { taskDir, name, waitSaveInterval }: ResolvedOptions,
-  { fs, clock, lock, onDurable }: StoreParts,
+  { taskDir, name, waitSaveInterval, keepReplies }: ResolvedOptions,
+  { fs, clock, lock, news }: StoreParts,
 ) {
   const path = `${taskDir}/${name}${STATE_FILE}`
   const stateFile = await StateFile.open({
@@ -170,8 +175,10 @@ async function openStore(
     guard: () => lock.check(),
     keepTail: keepsTail,
     isSideFile,
+    isTransient,
     leastSeq: stateFile.seq,
-    onDurable,
+    ...news,
+    ...(keepReplies && { beforeForget: (store, files) => keepFiles(fs, (file) => store.path(file), files) }),
   })
   return { store, stateFile }
 }
@@ -195,9 +202,13 @@ async function createOrCompare(
   if (!identity) {
     const params = await paramsFrom(createParams)
     const taskId = randomBytes(4).toString('hex')
-    await store.commit((draft) => draft.apply({ kind: 'task', version: 1, taskId, ...code, params }))
+    await store.commit((draft) => {
+      draft.apply({ kind: 'format', ...LEDGER_FORMAT })
+      draft.apply({ kind: 'task', version: 1, taskId, ...code, params })
+    })
     return
   }
+  await migrate(store)
   const drifted = (['className', 'endpoint', 'schema'] as const).filter(
     (field) => identity[field] !== code[field],
   )
@@ -210,6 +221,12 @@ async function createOrCompare(
     const params = await paramsFrom(createParams)
     await store.commit((draft) => draft.apply({ kind: 'params', params }))
   }
+}
+
+/** An older program is to refuse a ledger that this one writes to, not to misread it. */
+async function migrate(store: TaskStore): Promise<void> {
+  if (store.durable.state.format >= LEDGER_FORMAT.version) return
+  await store.commit((draft) => draft.apply({ kind: 'format', ...LEDGER_FORMAT }))
 }
 
 const describeDrift = { className: 'class', endpoint: 'endpoint', schema: 'answer schema' } as const

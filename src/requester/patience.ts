@@ -33,9 +33,43 @@ const text = (error: unknown): string => (error instanceof Error ? error.message
 const FIRST_PAUSE_MS = 1_000
 const LONGEST_PAUSE_MS = 60_000
 
-/** Milliseconds to wait after so many failures in a row; the server's own wish comes first. */
-export const pauseMs = (failures: number, retryAfterMs: number | undefined): number =>
-  retryAfterMs ?? Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.max(0, failures - 1))
+/** Milliseconds to wait after so many failures in a row. A server may ask for more, but not for haste. */
+export const pauseMs = (failures: number, retryAfterMs = 0): number =>
+  Math.max(retryAfterMs, Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.max(0, failures - 1)))
+
+/**
+ * Failures in a row of one thing, and how long they have been waited out. Time in which the machine slept, or by which
+ * its clock was put forward, is not time waited: of each round counts at most the pause and one call.
+ */
+export class Patience {
+  readonly #context: Context
+  readonly #what: string
+  #failures = 0
+  #waitedMs = 0
+  #markMs: number
+  #plannedMs = 0
+
+  constructor(context: Context, what: string) {
+    this.#context = context
+    this.#what = what
+    this.#markMs = context.clock.now()
+  }
+
+  /**
+   * Waits before the next try: longer each time, `leastMs` at least, and as long as the server asked. Throws
+   * `WaitedTooLong` once `maxWaitMs` have been waited, and `Interrupted` when the run is to stop.
+   */
+  async afterFailure(error: NightshiftError, leastMs = 0): Promise<void> {
+    const { clock, settings } = this.#context
+    const elapsedMs = clock.now() - this.#markMs
+    this.#waitedMs += Math.min(Math.max(0, elapsedMs), this.#plannedMs + settings.requestTimeoutMs)
+    if (this.#waitedMs >= settings.maxWaitMs) throw new WaitedTooLong(this.#what, this.#waitedMs, error)
+    this.#failures++
+    this.#markMs = clock.now()
+    this.#plannedMs = Math.max(leastMs, pauseMs(this.#failures, retryAfterOf(error)))
+    await pause(this.#context, `${this.#what}: ${error.message}`, this.#plannedMs)
+  }
+}
 
 /**
  * Calls the server until it answers, waiting longer each time, for at most `maxWaitMs` in all. Only for calls that
@@ -46,18 +80,16 @@ export async function withPatience<Result>(
   what: string,
   call: () => Promise<Result>,
 ): Promise<Result> {
-  const { clock, stop, settings } = context
-  const begunMs = clock.now()
-  for (let failures = 1; ; failures++) {
+  const { stop } = context
+  const patience = new Patience(context, what)
+  for (;;) {
     if (stop.aborted) throw new Interrupted()
     try {
       return await call()
     } catch (error) {
       if (stop.aborted) throw new Interrupted()
-      if (!(RemoteError.is(error) && error.retryable)) throw error
-      const waitedMs = clock.now() - begunMs
-      if (waitedMs >= settings.maxWaitMs) throw new WaitedTooLong(what, waitedMs, error)
-      await pause(context, `${what}: ${error.message}`, pauseMs(failures, retryAfterOf(error)))
+      if (!(error instanceof RemoteError && error.retryable)) throw error
+      await patience.afterFailure(error)
     }
   }
 }

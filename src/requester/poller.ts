@@ -1,21 +1,30 @@
-import { awaitsFileIds, pollIntervalMs, pollMethod, terminalStatus } from '../batch/polling.ts'
+import { awaitsFileIds, LIST_PAGE, pollIntervalMs, pollMethod, terminalStatus } from '../batch/polling.ts'
 import { type FileIn, inPhase } from '../batch/queue-file.ts'
 import type { BatchFault, Step } from '../batch/steps.ts'
+import { oldestStrayDate } from '../batch/strays.ts'
 import { NightshiftError, RemoteError } from '../errors.ts'
 import type { WireBatch, WireBatchError } from '../openai/wire.ts'
+import { cancelBatch } from './cancel-batch.ts'
 import type { Context } from './context.ts'
 import { requestCounts } from './context.ts'
 import { withPatience } from './patience.ts'
-import { everything, TAG_KEY } from './remote-search.ts'
+import { allBatches } from './remote-search.ts'
 
 type RemoteFile = FileIn<'remote'>
 const isPolled = inPhase('remote')
 
+export interface PollerOptions {
+  /** Batches are of no more use: ask the server to stop working on them. */
+  readonly cancelling: boolean
+  /** Sees every listed batch that is not being waited for. */
+  readonly onOther: (batch: WireBatch) => Promise<void>
+}
+
 /** Watches remote batches with as few calls as possible and commits what becomes of them. */
 export class Poller {
   readonly #context: Context
-  /** Batches are of no more use: ask the server to stop working on them. */
   readonly #cancelling: boolean
+  readonly #onOther: PollerOptions['onOther']
   readonly #cancelled = new Set<string>()
   readonly #since = new Map<string, number>()
   readonly #looks = new Map<string, number>()
@@ -23,9 +32,10 @@ export class Poller {
   /** Batches of an earlier run may have ended long ago; one that was just created is first given some time. */
   #dueNow: boolean
 
-  constructor(context: Context, { cancelling }: { readonly cancelling: boolean }) {
+  constructor(context: Context, { cancelling, onOther }: PollerOptions) {
     this.#context = context
     this.#cancelling = cancelling
+    this.#onOther = onOther
     this.#dueNow = this.#remoteFiles().length > 0
   }
 
@@ -67,10 +77,10 @@ export class Poller {
 
   async #poll(files: readonly RemoteFile[]): Promise<void> {
     if (this.#cancelling) for (const file of files) await this.#cancel(file)
-    const { retiredTags } = this.#context.store.durable.state
+    const { atLarge } = this.#context.store.durable.state
     const facts = { outstanding: files.length, lastListPages: this.#lastListPages }
     // Only a listing shows a batch of an attempt that was given up.
-    const method = retiredTags.size > 0 ? 'list' : pollMethod(facts)
+    const method = atLarge.size > 0 ? 'list' : pollMethod(facts)
     if (method === 'list') await this.#pollByList(files)
     else for (const file of files) await this.#retrieve(file)
   }
@@ -78,60 +88,24 @@ export class Poller {
   async #cancel(file: RemoteFile): Promise<void> {
     if (this.#cancelled.has(file.batchId)) return
     this.#cancelled.add(file.batchId)
-    await this.#cancelIfGoing(file.batchId)
+    await cancelBatch(this.#context, file.batchId)
   }
 
-  async #cancelIfGoing(batchId: string): Promise<void> {
-    const { api, stop } = this.#context
-    try {
-      await withPatience(this.#context, `cancelling batch ${batchId}`, () => api.cancelBatch(batchId, stop))
-    } catch (error) {
-      // A batch that is over cannot be cancelled; the poll that follows tells how it ended.
-      if (!(error instanceof RemoteError) || error.acted !== 'no' || isAuthError(error)) throw error
-    }
-  }
-
-  /** One pass over the listing, no further than the last batch that is wanted. */
+  /** One pass over the listing, no further than the last batch that is wanted or could be a stray. */
   async #pollByList(files: readonly RemoteFile[]): Promise<void> {
+    const { store } = this.#context
     const wanted = new Map(files.map((file) => [file.batchId, file]))
-    const list = this.#context.api.listBatches.bind(this.#context.api)
-    let pages = 0
-    const counted: typeof list = (query, signal) => {
-      pages++
-      return list(query, signal)
-    }
-    for await (const batch of everything(this.#context, 'listing batches', counted)) {
+    let seen = 0
+    for await (const batch of allBatches(this.#context)) {
+      seen++
       const file = wanted.get(batch.id)
-      if (!file) {
-        await this.#noteStray(batch)
-        continue
-      }
       wanted.delete(batch.id)
-      await this.#take(file, batch)
-      if (wanted.size === 0) break
+      await (file ? this.#take(file, batch) : this.#onOther(batch))
+      const oldest = oldestStrayDate(store.durable.state)
+      if (wanted.size === 0 && (oldest === undefined || batch.created_at < oldest)) break
     }
-    this.#lastListPages = pages
+    this.#lastListPages = Math.ceil(seen / LIST_PAGE)
     for (const file of wanted.values()) await this.#retrieve(file)
-  }
-
-  /**
-   * A batch of an attempt that was given up has turned up after all. It is cancelled and recorded, and what it
-   * answered stays at the server.
-   */
-  async #noteStray(batch: WireBatch): Promise<void> {
-    const { store, emit } = this.#context
-    const tag = batch.metadata?.[TAG_KEY]
-    const { retiredTags, strays } = store.durable.state
-    if (tag === undefined || !retiredTags.has(tag) || strays.has(batch.id)) return
-    if (!terminalStatus(batch.status)) await this.#cancelIfGoing(batch.id)
-    await store.commit((draft) =>
-      draft.apply({ kind: 'stray', tag, batchId: batch.id, status: batch.status, litter: [] }),
-    )
-    emit({
-      kind: 'warning',
-      code: 'stray_batch',
-      message: `batch ${batch.id} came of a create that had been given up; it was cancelled`,
-    })
   }
 
   async #retrieve(file: RemoteFile): Promise<void> {
@@ -197,8 +171,6 @@ const readFault = ({ code, message, line }: WireBatchError): BatchFault => ({
   message: message ?? 'no message',
   ...(typeof line === 'number' && { line }),
 })
-
-const isAuthError = (error: RemoteError): boolean => error.status === 401 || error.status === 403
 
 function batchGone(file: RemoteFile, cause: RemoteError): NightshiftError {
   const message =

@@ -1,6 +1,7 @@
 import { customId } from '../batch/custom-id.ts'
+import { inputsOf } from '../batch/embedding-inputs.ts'
 import type { QueueFile } from '../batch/queue-file.ts'
-import { fits, maxLineBytes, type SealSettings, sealAs } from '../batch/sealing.ts'
+import { fits, type LineSize, type SealSettings, sealFor, tooLarge } from '../batch/sealing.ts'
 import type { RequeueReason } from '../batch/steps.ts'
 import { openFileOf } from '../batch/task-state.ts'
 import { wireLine } from '../batch/wire-line.ts'
@@ -46,54 +47,70 @@ function enqueueSome(
 ): readonly PreparedRequest[] {
   const first = draft.requests.last + 1
   const chunk: PreparedRequest[] = []
-  const lines: string[] = []
-  let bytes = 0
+  const lines: QueueLine[] = []
   let file: QueueFile | undefined
   for (const request of requests) {
-    const line = `${wireLine(customId(first + chunk.length, 0), request.endpoint, request.bodyText)}\n`
-    const lineBytes = Buffer.byteLength(line)
-    if (lineBytes > maxLineBytes(settings)) {
+    const line = lineOf(customId(first + chunk.length, 0), request)
+    const refusal = tooLarge(line, settings)
+    if (refusal !== undefined) {
       if (chunk.length > 0) break
-      refuse(draft, request, lineBytes, settings)
+      refuse(draft, request, refusal)
       return requests.slice(1)
     }
-    file ??= openFor(draft, request, lineBytes, settings)
-    if (
-      !fits(
-        { ...file, requests: file.requests + chunk.length, bytes: file.bytes + bytes },
-        lineBytes,
-        settings,
-      )
-    )
-      break
+    file ??= openFor(draft, request, line, settings)
+    if (!fits(file, line, settings)) break
     chunk.push(request)
     lines.push(line)
-    bytes += lineBytes
+    file = withLine(file, line)
   }
-  if (file) addChunk(draft, file.id, chunk, bytes, lines)
+  if (file) addChunk(draft, file.id, chunk, lines)
   return requests.slice(chunk.length)
 }
+
+interface QueueLine extends LineSize {
+  /** With its line break. */
+  readonly text: string
+}
+
+function lineOf(
+  id: string,
+  { endpoint, bodyText }: { readonly endpoint: Endpoint; readonly bodyText: string },
+): QueueLine {
+  const text = `${wireLine(id, endpoint, bodyText)}\n`
+  return { text, bytes: Buffer.byteLength(text), inputs: inputsOf(endpoint, bodyText) }
+}
+
+const sumOf = (numbers: readonly number[]): number => numbers.reduce((sum, number) => sum + number, 0)
+
+/** The file as it will be with one more line. */
+const withLine = (file: QueueFile, { bytes, inputs }: LineSize): QueueFile => ({
+  ...file,
+  requests: file.requests + 1,
+  bytes: file.bytes + bytes,
+  ...(inputs !== undefined && { inputs: (file.inputs ?? 0) + inputs }),
+})
 
 function addChunk(
   draft: Draft,
   file: number,
   chunk: readonly PreparedRequest[],
-  bytes: number,
-  lines: readonly string[],
+  lines: readonly QueueLine[],
 ): void {
+  const inputs = lines.flatMap((line) => line.inputs ?? [])
   draft.apply({
     kind: 'add',
     file,
     first: draft.requests.last + 1,
     keys: chunk.map(({ key }) => key),
     hashes: chunk.map(({ hash }) => hash),
-    bytes,
+    bytes: sumOf(lines.map(({ bytes }) => bytes)),
+    ...(inputs.length > 0 && { inputs: sumOf(inputs) }),
     ...(chunk.some(({ key, sample }) => sample !== key) && {
       samples: chunk.map(({ key, sample }) => (sample === key ? null : sample)),
     }),
     ...(chunk.some(({ meta }) => meta !== undefined) && { metas: chunk.map(({ meta }) => meta ?? null) }),
   })
-  draft.append(queueFileName(file), lines.join(''))
+  draft.append(queueFileName(file), lines.map(({ text }) => text).join(''))
 }
 
 /** Puts new requests into files of their own, one per group, that are sent directly. */
@@ -105,23 +122,16 @@ export function enqueueDirect(draft: Draft, requests: readonly PreparedRequest[]
     const file = draft.state.lastFile + 1
     draft.apply({ kind: 'open', file, endpoint: first.endpoint, model: first.model })
     const start = draft.requests.last + 1
-    const lines = group.map(
-      (one, offset) => `${wireLine(customId(start + offset, 0), one.endpoint, one.bodyText)}\n`,
-    )
-    addChunk(draft, file, group, Buffer.byteLength(lines.join('')), lines)
+    const lines = group.map((one, offset) => lineOf(customId(start + offset, 0), one))
+    addChunk(draft, file, group, lines)
     draft.apply({ kind: 'seal', file, as: 'direct' })
   }
 }
 
 /** A line that is larger than a batch may be can never be sent: it fails alone, the others go on. */
-function refuse(
-  draft: Draft,
-  { key, sample, meta, hash }: PreparedRequest,
-  lineBytes: number,
-  settings: SealSettings,
-): void {
+function refuse(draft: Draft, { key, sample, meta, hash }: PreparedRequest, why: string): void {
   const request = draft.requests.last + 1
-  const reason = `too_large: the request has ${lineBytes} bytes, more than a batch may have (${maxLineBytes(settings)})`
+  const reason = `too_large: ${why}`
   draft.apply({
     kind: 'add',
     file: 0,
@@ -154,15 +164,15 @@ export function enqueueAgain(
   settings: SealSettings,
 ): void {
   const queued = draft.requests.get(request).queued + 1
-  const text = `${wireLine(customId(request, queued), line.endpoint, line.bodyText)}\n`
-  const bytes = Buffer.byteLength(text)
-  const file = openFor(draft, line, bytes, settings)
+  const { text, bytes, inputs } = lineOf(customId(request, queued), line)
+  const file = openFor(draft, line, { bytes, inputs }, settings)
   draft.apply({
     kind: 'requeue',
     file: file.id,
     why: cause.why,
     requests: [request],
     bytes,
+    ...(inputs !== undefined && { inputs }),
     ...(cause.reason !== undefined && { reason: cause.reason }),
     ...(cause.repaired && { repaired: true as const }),
     ...(cause.ids && { ids: [...cause.ids] }),
@@ -179,12 +189,13 @@ export function appendFailed(draft: Draft, line: FailedLine): void {
 function openFor(
   draft: Draft,
   group: { readonly endpoint: Endpoint; readonly model: string },
-  lineBytes: number,
+  line: LineSize,
   settings: SealSettings,
 ): QueueFile {
   const current = openFileOf(draft.state, group.endpoint, group.model)
-  if (current && fits(current, lineBytes, settings)) return current
-  if (current) draft.apply({ kind: 'seal', file: current.id, as: sealAs(current, settings) })
+  const as = current && sealFor(current, line, settings)
+  if (current && as === undefined) return current
+  if (current && as) draft.apply({ kind: 'seal', file: current.id, as })
   const file = draft.state.lastFile + 1
   draft.apply({ kind: 'open', file, endpoint: group.endpoint, model: group.model })
   return openFileOf(draft.state, group.endpoint, group.model) ?? current ?? neverMissing(file)

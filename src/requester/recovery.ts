@@ -1,5 +1,6 @@
 import { parseResultLine } from '../batch/line-outcome.ts'
 import { type FileIn, inPhase } from '../batch/queue-file.ts'
+import { unsettledStrays } from '../batch/strays.ts'
 import { lineBody, lineId } from '../batch/wire-line.ts'
 import { NightshiftError, RemoteError } from '../errors.ts'
 import { readLineChunks } from '../state/json-lines.ts'
@@ -55,7 +56,9 @@ async function takeUnnamedReplies(
     }
   }
   await store.commit((draft) => {
-    draft.truncate(suffix, end)
+    // A file without content would have no length to be known by, and stay for ever.
+    if (end > 0) draft.truncate(suffix, end)
+    else draft.forget(suffix)
     draft.apply({
       kind: 'received',
       file: file.id,
@@ -102,9 +105,11 @@ const isOutstanding = inPhase('uploaded', 'doubtful', 'remote', 'ended')
  */
 export async function checkAccount(context: Context): Promise<void> {
   const { store, api, emit } = context
-  const { account, files } = store.durable.state
+  const { state } = store.durable
+  const { account, files } = state
   if (account === api.fingerprint) return
-  const outstanding = [...files.values()].filter(isOutstanding)
+  const strays = unsettledStrays(state).filter(({ phase }) => phase !== 'received')
+  const outstanding = [...[...files.values()].filter(isOutstanding), ...strays]
   if (account !== undefined && outstanding.length > 0) await mustKnow(context, outstanding)
   else if (account !== undefined) {
     emit({
@@ -116,22 +121,21 @@ export async function checkAccount(context: Context): Promise<void> {
   await store.commit((draft) => draft.apply({ kind: 'account', account: api.fingerprint }))
 }
 
-async function mustKnow(
-  context: Context,
-  outstanding: readonly FileIn<'uploaded' | 'doubtful' | 'remote' | 'ended'>[],
-): Promise<void> {
+/** Something remote that an earlier run left: a batch, or an input file without one. */
+type Outstanding = { readonly batchId: string } | { readonly inputFileId: string }
+
+async function mustKnow(context: Context, outstanding: readonly Outstanding[]): Promise<void> {
   const { api, stop } = context
-  const batch = outstanding.find(inPhase('remote', 'ended'))
-  const [first] = outstanding
-  if (!first) return
+  const known = outstanding.find((one) => 'batchId' in one) ?? outstanding[0]
+  if (!known) return
   try {
     await withPatience(context, 'checking the account', async () => {
-      if (batch) await api.retrieveBatch(batch.batchId, stop)
-      else await api.retrieveFile(first.inputFileId, stop)
+      if ('batchId' in known) await api.retrieveBatch(known.batchId, stop)
+      else await api.retrieveFile(known.inputFileId, stop)
     })
   } catch (error) {
     if (!(error instanceof RemoteError) || error.acted !== 'no') throw error
-    const what = batch ? `batch ${batch.batchId}` : `file ${first.inputFileId}`
+    const what = 'batchId' in known ? `batch ${known.batchId}` : `file ${known.inputFileId}`
     const message =
       `the task has ${outstanding.length} unfinished batches, and this account does not know ${what}: it is not the account ` +
       'they were created with. Use the same OPENAI_API_KEY, project and base URL as before.'

@@ -1,5 +1,6 @@
 import { LIST_PAGE } from '../batch/polling.ts'
 import type { Page, PageQuery } from '../batch/remote-api.ts'
+import { cameOf, type ListedBatch } from '../batch/strays.ts'
 import type { WireBatch, WireFile } from '../openai/wire.ts'
 import type { Context } from './context.ts'
 import { withPatience } from './patience.ts'
@@ -25,23 +26,37 @@ export async function* everything<Item>(
   } while (after !== undefined)
 }
 
-/** The batch that an attempt to create led to: it carries the tag, or at least the attempt's input file. */
-export async function findBatch(
+/** The batches of the account, newest first. */
+export const allBatches = (context: Context): AsyncGenerator<WireBatch> =>
+  everything(context, 'listing batches', (query, signal) => context.api.listBatches(query, signal))
+
+/** What a listing says about a batch, as far as it concerns whose it is. */
+export const listed = ({ id, metadata, input_file_id, status }: WireBatch): ListedBatch => ({
+  id,
+  tag: metadata?.[TAG_KEY],
+  inputFileId: input_file_id,
+  status,
+})
+
+/** The batches that an attempt to create led to, newest first. */
+export async function findBatches(
   context: Context,
   attempt: { readonly tag: string; readonly inputFileId: string },
-): Promise<WireBatch | undefined> {
-  const list = context.api.listBatches.bind(context.api)
-  for await (const batch of everything(context, 'listing batches', list)) {
-    if (batch.metadata?.[TAG_KEY] === attempt.tag || batch.input_file_id === attempt.inputFileId) return batch
+): Promise<WireBatch[]> {
+  const found: WireBatch[] = []
+  for await (const batch of allBatches(context)) {
+    if (cameOf(attempt, listed(batch))) found.push(batch)
   }
-  return undefined
+  return found
 }
 
-/** An upload whose answer was lost. */
-export async function findUpload(context: Context, tag: string): Promise<WireFile | undefined> {
-  const list = context.api.listBatchFiles.bind(context.api)
+/** All remote files that were uploaded under one of these tags. */
+export async function findUploads(context: Context, tags: Iterable<string>): Promise<WireFile[]> {
+  const names = new Set([...tags].map(uploadName))
+  const list = (query: PageQuery, signal: AbortSignal) => context.api.listBatchFiles(query, signal)
+  const found: WireFile[] = []
   for await (const file of everything(context, 'listing files', list)) {
-    if (file.filename === uploadName(tag)) return file
+    if (file.filename && names.has(file.filename)) found.push(file)
   }
-  return undefined
+  return found
 }

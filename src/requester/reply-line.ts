@@ -1,5 +1,6 @@
 import { crc32 } from 'node:zlib'
 import type { DirectReply } from '../batch/remote-api.ts'
+import type { RemoteError } from '../errors.ts'
 
 /**
  * One line of a `_replies` segment: a result line as a batch has them, for a direct call, with a checksum at its end.
@@ -7,9 +8,15 @@ import type { DirectReply } from '../batch/remote-api.ts'
  */
 export function replyLine(customId: string, reply: DirectReply): string {
   const response = `{"status_code":${reply.status},"request_id":${JSON.stringify(reply.requestId ?? null)},"body":${bodyText(reply.text)}}`
-  const line = `{"custom_id":"${customId}","response":${response},"error":null`
-  return `${line},"crc":"${checksum(line)}"}`
+  return checked(`{"custom_id":"${customId}","response":${response},"error":null`)
 }
+
+/** The same for a call whose answer never came: what is known of why. */
+export function lostLine(customId: string, { code, message }: RemoteError): string {
+  return checked(`{"custom_id":"${customId}","response":null,"error":${JSON.stringify({ code, message })}`)
+}
+
+const checked = (line: string): string => `${line},"crc":"${checksum(line)}"}`
 
 const TAIL = /,"crc":"([0-9a-f]{8})"\}$/
 

@@ -21,12 +21,16 @@ import type { RequestResult } from './request-result.ts'
 import { RequestWindow, twoBodies } from './request-window.ts'
 import { commitWiped } from './wipe.ts'
 
-/** Why a run ended, or may end. Only `complete` means that nothing is left to do. */
+/**
+ * Why a run ended, or may end. Only `complete` means that nothing is left to do. `waited`: the account was exhausted
+ * or the server out of reach for longer than `maxWait`.
+ */
 export type RunOutcome =
   | 'complete'
   | 'limits'
   | 'failed-batches'
   | 'pass-ratio'
+  | 'waited'
   | 'only-process'
   | 'interrupted'
 
@@ -62,7 +66,10 @@ export class GPTRequester {
 
   /** Takes the lock, reads the task, and puts in order what an earlier run left. Throws LockError, StateError, UsageError. */
   async open(): Promise<void> {
-    const task = await openTask(this.#options, this.#halt.signal, () => this.#onDurable())
+    const task = await openTask(this.#options, this.#halt.signal, {
+      onDurable: () => this.#onDurable(),
+      onDropped: (error) => this.#engine?.fail(error),
+    })
     this.#task = task
     try {
       const { context } = task
@@ -70,6 +77,7 @@ export class GPTRequester {
       if (task.isConnected) await checkAccount(context)
       this.#foundDirect = await recover(context, this.#prices)
       this.#engine = this.#newEngine(this.#mode())
+      task.stateFile.touch(context.store.durable, context.store.seq)
     } catch (error) {
       await this.close()
       throw error
@@ -247,6 +255,7 @@ export class GPTRequester {
       await store.settled()
       await task.stateFile.save(store.durable, store.seq)
     } finally {
+      await task.stateFile.stop()
       await store.close()
       await task.lock.release()
     }

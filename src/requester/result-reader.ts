@@ -1,7 +1,13 @@
 import { parseCustomId } from '../batch/custom-id.ts'
 import { type FailedBatchPlan, planFailedBatch } from '../batch/failed-batch.ts'
-import { classifyLine, type LineOutcome, missingLine, parseResultLine } from '../batch/line-outcome.ts'
-import type { FileIn } from '../batch/queue-file.ts'
+import {
+  classifyLine,
+  type LineOutcome,
+  missingLine,
+  parseResultLine,
+  withWorkingKey,
+} from '../batch/line-outcome.ts'
+import type { FileIn, QueueFile } from '../batch/queue-file.ts'
 import type { Failure } from '../batch/reply.ts'
 import type { BatchFault } from '../batch/steps.ts'
 import { lineBody, lineId } from '../batch/wire-line.ts'
@@ -43,8 +49,14 @@ export class ResultReader {
     if (oldest !== undefined && this.#scanned.size > MOST_KEPT) this.#scanned.delete(oldest)
   }
 
-  /** The results of a received batch or of the answered part of a direct set. Stops early when the run is to stop. */
-  async *results(file: ReadableFile): AsyncGenerator<RequestResult> {
+  /**
+   * The results of a received batch or of the answered part of a direct set, but for requests that are `taken`: another
+   * answer to them is being looked at. Stops early when the run is to stop.
+   */
+  async *results(
+    file: ReadableFile,
+    isTaken: (request: number) => boolean = () => false,
+  ): AsyncGenerator<RequestResult> {
     const { store, stop } = this.#context
     const suffix = file.phase === 'direct' ? repliesFileName(file.id) : resultFileName(file.id)
     const index = await this.#indexOf(file.id, suffix)
@@ -56,7 +68,7 @@ export class ResultReader {
         for (const [position, line] of lines.entries()) {
           lineNumber++
           const request = requestOf(lineId(line.text) ?? '', store.head.requests, file.id)
-          if (request === undefined) continue
+          if (request === undefined || isTaken(request)) continue
           if (stop.aborted) return
           const next = placesAfter(lines, position, index)
           const outcome = await this.#outcome(file, { request, lineNumber, next }, index, replies)
@@ -72,7 +84,7 @@ export class ResultReader {
 
   /** Everything a judge may want to know about one outcome. */
   async describe(
-    file: ReadableFile,
+    file: QueueFile,
     request: number,
     lineText: string,
     outcome: LineOutcome,
@@ -109,7 +121,7 @@ export class ResultReader {
   }
 
   /** What an outcome used and cost. */
-  priced(file: ReadableFile, outcome: LineOutcome): Pick<RequestResult, 'usage' | 'costNanoUsd'> {
+  priced(file: QueueFile, outcome: LineOutcome): Pick<RequestResult, 'usage' | 'costNanoUsd'> {
     const usage = outcome.kind === 'reply' ? readUsage(outcome.body.usage) : undefined
     if (!usage) return { usage, costNanoUsd: 0 }
     const api = file.phase === 'direct' ? 'direct' : 'batch'
@@ -133,7 +145,9 @@ export class ResultReader {
         'result_changed',
         `${this.#context.store.path(resultFileName(file.id))} changed while it was read; run the task again`,
       )
-    return classifyLine(result, file.endpoint)
+    const outcome = classifyLine(result, file.endpoint)
+    // A refused key stops a direct call before anything is recorded; and one that brought answers is a good one.
+    return file.phase === 'direct' || file.answers ? withWorkingKey(outcome) : outcome
   }
 
   /** Lines that were never at fault go again, as one commit. */
@@ -168,8 +182,9 @@ function unanswered(file: FileIn<'received'>, lineNumber: number): LineOutcome |
         `the batch ${file.status === 'expired' ? 'expired' : 'was cancelled'} before it came to this request`,
       )
     case 'failed': {
-      const facts = { faults: file.faults, requests: file.requests, mayFinalise: true }
-      return refused(planFailedBatch(facts), file.faults, lineNumber)
+      const plan = planFailedBatch({ faults: file.faults, requests: file.requests, mayFinalise: true })
+      // It was worked on all the same, and there was no reason for some of its lines only.
+      return file.answers && plan.kind !== 'heal' ? missingLine() : refused(plan, file.faults, lineNumber)
     }
   }
 }

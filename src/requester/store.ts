@@ -4,6 +4,7 @@ import { stepSchema } from '../batch/steps.ts'
 import { initialState, type TaskState } from '../batch/task-state.ts'
 import { StateError } from '../errors.ts'
 import { CommitLog, type CommitLogOptions } from '../state/commit-log.ts'
+import type { DiskSpace } from '../state/disk-space.ts'
 import type { FileSystem } from '../state/file-system.ts'
 import type { Tail } from '../state/group.ts'
 import { Draft, type View } from './draft.ts'
@@ -12,6 +13,10 @@ import { replay } from './replay.ts'
 export interface StoreOptions extends Omit<CommitLogOptions, 'onLine'> {
   /** Called after each group that has become durable. */
   readonly onDurable?: () => void
+  /** Called after a group could not be written and was dropped. Whoever committed is told as well. */
+  readonly onDropped?: (error: unknown) => void
+  /** Called before a group that forgets side files is written; what it throws drops the group. */
+  readonly beforeForget?: (store: TaskStore, suffixes: readonly string[]) => Promise<void>
 }
 
 /** A group with so many plans is written without waiting for more. */
@@ -87,6 +92,14 @@ export class TaskStore {
     return [...this.#log.lengths.keys()]
   }
 
+  /** Room on the disk that the task is on. */
+  get space(): DiskSpace {
+    return this.#log.space
+  }
+
+  /** Throws when this process may not write any more: for files that are written outside a commit. */
+  readonly guard: () => void = () => this.#options.guard()
+
   get fs(): FileSystem {
     return this.#options.fs
   }
@@ -153,7 +166,7 @@ export class TaskStore {
 
   #newDraft(): Draft {
     const below = this.#writing
-    const length = (file: string) => (below ? below.length(file) : this.#log.length(file))
+    const length = (file: string) => (below ? below.knownLength(file) : this.#log.lengths.get(file))
     return new Draft(below ?? this.durable, length)
   }
 
@@ -166,12 +179,15 @@ export class TaskStore {
       this.#waiters = []
       this.#open = this.#newDraft()
       try {
-        const { offset } = await this.#log.commit(draft.group())
+        const group = draft.group()
+        if (group.forget.length > 0) await this.#options.beforeForget?.(this, group.forget)
+        const { offset } = await this.#log.commit(group)
         this.#adopt(draft, offset)
         for (const waiter of waiters) waiter.resolve()
         this.#options.onDurable?.()
       } catch (error) {
         this.#drop(waiters, error)
+        this.#options.onDropped?.(error)
       }
     }
     this.#flushing = undefined
@@ -190,7 +206,7 @@ export class TaskStore {
     draft.requests.mergeInto(this.#index, offset)
     this.#state = draft.state
     this.#writing = undefined
-    this.#open.rebase(this.#index, (file) => this.#log.length(file))
+    this.#open.rebase(this.#index, (file) => this.#log.lengths.get(file))
   }
 
   #drop(waiters: readonly Waiter[], error: unknown): void {

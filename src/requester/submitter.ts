@@ -1,19 +1,19 @@
 import { randomBytes } from 'node:crypto'
 import { blockedBy, isLasting } from '../batch/limits.ts'
 import type { FileIn, QueueFile } from '../batch/queue-file.ts'
+import { refusalOf } from '../batch/refusals.ts'
 import { nextSubmitAction, type SubmitAction } from '../batch/submit.ts'
-import { errorText, RemoteError } from '../errors.ts'
+import { RemoteError } from '../errors.ts'
+import type { WireBatch, WireFile } from '../openai/wire.ts'
 import { assertNever } from '../util/exhaustive.ts'
+import type { AccountGate } from './account-gate.ts'
 import type { Context } from './context.ts'
-import { queueFileName } from './files.ts'
+import { createBatch } from './create-batch.ts'
+import { faultsOfQueueFile } from './lint-file.ts'
 import { pause, withPatience } from './patience.ts'
-import { findBatch, findUpload, TAG_KEY, uploadName } from './remote-search.ts'
-
-/** Batch inputs and outputs are deleted by us; should that never happen, by the server after 30 days. */
-const REMOTE_FILE_SECONDS = 30 * 24 * 3600
-/** A file is not always visible right after its upload; how long that is waited for. */
-const VISIBLE_WITHIN_MS = 60_000
-const VISIBLE_PAUSE_MS = 2_000
+import { findBatches } from './remote-search.ts'
+import { requeueLive } from './requeue-live.ts'
+import { Uploads } from './uploads.ts'
 
 /** What this process did or found about a file in its present phase. */
 interface Knowledge {
@@ -29,21 +29,36 @@ const NOTHING_KNOWN = { resumed: false, uploadAbsent: false, batchAbsent: false,
 export interface SubmitterOptions {
   /** Queue files as they were when the task was opened: of them it is unknown what came after their last commit. */
   readonly found: Iterable<QueueFile>
+  /** Passed before a new attempt is begun. */
+  readonly gate: AccountGate
   /** Nothing new is begun; open questions are settled all the same. */
   readonly closing: boolean
   readonly sentBefore: number
+  /** An earlier batch of this file has answers to give: nothing new is made of it. */
+  readonly mustWait: (file: number) => boolean
+  /** Is told of further batches that one attempt led to. */
+  readonly onTwin: (batch: WireBatch) => Promise<void>
 }
 
 /** Carries sealed files through the submit protocol (`nextSubmitAction`), one action after another. */
 export class Submitter {
   readonly #context: Context
+  readonly #gate: AccountGate
   readonly #closing: boolean
   readonly #sentBefore: number
+  readonly #mustWait: SubmitterOptions['mustWait']
+  readonly #onTwin: SubmitterOptions['onTwin']
+  readonly #uploads: Uploads
   readonly #knowledge = new Map<number, Knowledge>()
   readonly #refused = new Map<number, string>()
 
-  constructor(context: Context, { found, closing, sentBefore }: SubmitterOptions) {
+  constructor(context: Context, options: SubmitterOptions) {
+    const { found, gate, closing, sentBefore, mustWait, onTwin } = options
+    this.#onTwin = onTwin
     this.#context = context
+    this.#mustWait = mustWait
+    this.#uploads = new Uploads(context)
+    this.#gate = gate
     this.#closing = closing
     this.#sentBefore = sentBefore
     for (const file of found) this.#learn(file.id, { ...NOTHING_KNOWN, phase: file.phase, resumed: true })
@@ -56,10 +71,11 @@ export class Submitter {
 
   /** What the protocol asks for now. */
   action(file: QueueFile): SubmitAction {
-    const { clock, settings } = this.#context
+    const { clock, settings, store } = this.#context
     const knowledge = this.#known(file)
     return nextSubmitAction(file, {
       ...knowledge,
+      uploadInDoubt: 'tag' in file && store.durable.state.uploadDoubts.has(file.tag),
       mayStart: this.#mayStart(file),
       nowMs: clock.now(),
       graceMs: settings.createGraceMs,
@@ -91,7 +107,8 @@ export class Submitter {
 
   #mayStart(file: QueueFile): boolean {
     if (this.#closing || this.#context.stop.aborted || this.#context.settings.onlyProcess) return false
-    return file.phase !== 'sealed' || this.blocked(file).reasons.length === 0
+    if (file.phase !== 'sealed') return true
+    return !this.#mustWait(file.id) && this.blocked(file).reasons.length === 0
   }
 
   async #act(file: QueueFile, action: SubmitAction): Promise<void> {
@@ -100,6 +117,10 @@ export class Submitter {
         return
       case 'intend':
         return this.#intend(file)
+      case 'requeue':
+        return requeueLive(this.#context, file)
+      case 'doubt-upload':
+        return this.#doubtUpload(file)
       case 'find-upload':
         return this.#findUpload(file)
       case 'upload':
@@ -127,83 +148,65 @@ export class Submitter {
 
   async #intend(file: QueueFile): Promise<void> {
     const { store } = this.#context
+    await this.#gate.pass()
     const taskId = store.durable.state.identity?.taskId ?? 'task'
     const tag = `${taskId}-${file.id}-${randomBytes(6).toString('hex')}`
     await store.commit((draft) => {
-      // Another file may have taken the room since this was decided.
-      if (this.blocked(file).reasons.length === 0) draft.apply({ kind: 'intent', file: file.id, tag })
+      // Another file may have taken the room since this was decided, or an earlier batch of this one turned up.
+      const isFree = draft.state.files.get(file.id)?.phase === 'sealed' && !this.#mustWait(file.id)
+      if (isFree && this.blocked(file).reasons.length === 0)
+        draft.apply({ kind: 'intent', file: file.id, tag })
     })
+  }
+
+  /** An earlier process ended in the middle of an upload, or before it. */
+  async #doubtUpload(file: QueueFile): Promise<void> {
+    if (file.phase !== 'intended') return
+    await this.#uploads.doubt(file.tag, 'the process ended')
+    this.#learn(file.id, { ...NOTHING_KNOWN, phase: 'intended' })
   }
 
   async #findUpload(file: QueueFile): Promise<void> {
     if (file.phase !== 'intended') return
-    const upload = await findUpload(this.#context, file.tag)
-    if (!upload) return this.#learn(file.id, { ...this.#known(file), uploadAbsent: true })
-    if (upload.bytes !== file.bytes) return this.#abandon(file, 'its upload was cut short', [upload.id])
-    await this.#uploaded(file.id, upload.id)
+    const upload = await this.#uploads.find(file)
+    if (upload) await this.#uploaded(file, upload)
+    else this.#learn(file.id, { ...this.#known(file), uploadAbsent: true })
   }
 
   async #upload(file: QueueFile): Promise<void> {
     if (file.phase !== 'intended') return
-    const { api, store, stop } = this.#context
-    const request = {
-      path: store.path(queueFileName(file.id)),
-      name: uploadName(file.tag),
-      expiresAfterSeconds: REMOTE_FILE_SECONDS,
-    }
+    const faults = await faultsOfQueueFile(this.#context, file)
+    if (faults !== undefined) return this.#leave(file, 'batch_damaged', faults)
     this.#report(file, 'uploading')
-    const upload = await this.#orRefuse(file, () =>
-      withPatience(this.#context, `uploading batch file ${file.id}`, () =>
-        api.uploadBatchFile(request, stop),
-      ),
-    )
-    if (upload) await this.#uploaded(file.id, upload.id)
+    const upload = await this.#orRefuse(file, () => this.#uploads.send(file))
+    if (upload) await this.#uploaded(file, upload)
+    else this.#learn(file.id, { ...NOTHING_KNOWN, phase: 'intended' })
   }
 
-  async #uploaded(id: number, inputFileId: string): Promise<void> {
-    await this.#context.store.commit((draft) => draft.apply({ kind: 'uploaded', file: id, inputFileId }))
+  async #uploaded({ id, tag }: FileIn<'intended'>, upload: WireFile): Promise<void> {
+    const inputFileId = upload.id
+    const since = upload.created_at ?? undefined
+    await this.#context.store.commit((draft) => {
+      const file = draft.state.files.get(id)
+      // An earlier batch of the file may have been found meanwhile: then nothing more is made of this upload.
+      if (file?.phase !== 'intended' || file.tag !== tag)
+        draft.apply({ kind: 'swept', tags: [], litter: [inputFileId] })
+      else draft.apply({ kind: 'uploaded', file: id, inputFileId, ...(since !== undefined && { since }) })
+    })
     this.#learn(id, { ...NOTHING_KNOWN, phase: 'uploaded' })
   }
 
   async #create(file: QueueFile): Promise<void> {
     if (file.phase !== 'uploaded') return
     try {
-      const batch = await this.#sendCreate(file)
+      const giveUp = (why: string) => this.#abandon(file, why, [file.inputFileId])
+      const batch = await createBatch(this.#context, file, giveUp)
       await this.#created(file, batch.id, false)
     } catch (error) {
       if (!RemoteError.is(error) || !(error instanceof RemoteError)) throw error
       if (error.acted === 'unknown') await this.#doubt(file, error.message)
       else await this.#refuse(file, error)
     }
-  }
-
-  /** Sends the create; again only after a definite refusal that time can mend. */
-  async #sendCreate(file: FileIn<'uploaded'>) {
-    const { api, clock, cut } = this.#context
-    const request = {
-      inputFileId: file.inputFileId,
-      endpoint: file.endpoint,
-      metadata: { [TAG_KEY]: file.tag, nightshift_file: String(file.id) },
-      outputExpiresAfterSeconds: REMOTE_FILE_SECONDS,
-    }
-    const begunMs = clock.now()
-    for (let failures = 1; ; failures++) {
-      try {
-        return await api.createBatch(request, cut)
-      } catch (error) {
-        const pauseFor = this.#pauseBeforeCreate(error, clock.now() - begunMs, failures)
-        if (pauseFor === undefined) throw error
-        await pause(this.#context, `creating batch ${file.id}: ${errorText(error)}`, pauseFor)
-      }
-    }
-  }
-
-  #pauseBeforeCreate(error: unknown, waitedMs: number, failures: number): number | undefined {
-    if (!(error instanceof RemoteError) || error.acted !== 'no') return undefined
-    if (error.status === 429 && waitedMs < this.#context.settings.maxWaitMs) {
-      return error.retryAfterMs ?? Math.min(60_000, 1_000 * 2 ** failures)
-    }
-    return isFileNotFound(error) && waitedMs < VISIBLE_WITHIN_MS ? VISIBLE_PAUSE_MS : undefined
   }
 
   async #created(
@@ -233,9 +236,13 @@ export class Submitter {
 
   async #findBatch(file: QueueFile): Promise<void> {
     if (file.phase !== 'uploaded' && file.phase !== 'doubtful' && file.phase !== 'fenced') return
-    const batch = await findBatch(this.#context, file)
-    if (batch) await this.#created(file, batch.id, true)
-    else this.#learn(file.id, { ...this.#known(file), batchAbsent: true })
+    const found = await findBatches(this.#context, file)
+    // A failed batch of a fenced file most likely missed its input. It did nothing, and is no batch to wait for.
+    const wanted = found.filter(({ status }) => file.phase !== 'fenced' || status !== 'failed')
+    const batch = wanted.find(({ status }) => status !== 'failed') ?? wanted[0]
+    if (!batch) return this.#learn(file.id, { ...this.#known(file), batchAbsent: true })
+    await this.#created(file, batch.id, true)
+    for (const twin of found) if (twin !== batch) await this.#onTwin(twin)
   }
 
   /** A create that is still under way somewhere cannot succeed without its input file. */
@@ -250,9 +257,11 @@ export class Submitter {
   }
 
   async #abandon(file: QueueFile, why: string, litter: string[]): Promise<void> {
-    await this.#context.store.commit((draft) =>
-      draft.apply({ kind: 'abandoned', file: file.id, why, litter }),
-    )
+    await this.#context.store.commit((draft) => {
+      // An earlier batch of the file may have been found meanwhile.
+      if (draft.state.files.get(file.id)?.phase === file.phase)
+        draft.apply({ kind: 'abandoned', file: file.id, why, litter })
+    })
     this.#learn(file.id, { ...NOTHING_KNOWN, phase: 'sealed' })
   }
 
@@ -268,14 +277,19 @@ export class Submitter {
 
   /** A definite no: nothing was created. A wrong key stops the run; anything else leaves this file for a person. */
   async #refuse(file: QueueFile, error: RemoteError): Promise<void> {
-    await this.#abandon(file, error.message, 'inputFileId' in file ? [file.inputFileId] : [])
-    if (error.status === 401 || error.status === 403) throw error
-    this.#refused.set(file.id, error.message)
-    this.#context.emit({
-      kind: 'warning',
-      code: 'batch_refused',
-      message: `batch ${file.id} was refused: ${error.message}`,
-    })
+    const isKey =
+      refusalOf({ status: error.status, code: error.remoteCode, message: error.message }) === 'key'
+    if (!isKey) return this.#leave(file, 'batch_refused', error.message)
+    await this.#abandon(file, error.message, remnantOf(file))
+    throw error
+  }
+
+  /** Gives up on a file in this run: it stays sealed until a person has seen to it. */
+  async #leave(file: QueueFile, code: 'batch_refused' | 'batch_damaged', why: string): Promise<void> {
+    await this.#abandon(file, why, remnantOf(file))
+    this.#refused.set(file.id, why)
+    const what = code === 'batch_refused' ? 'was refused' : 'cannot be sent'
+    this.#context.emit({ kind: 'warning', code, message: `batch ${file.id} ${what}: ${why}` })
   }
 
   #known(file: QueueFile): Knowledge {
@@ -300,7 +314,5 @@ export class Submitter {
   }
 }
 
-const isFileNotFound = (error: RemoteError): boolean =>
-  (error.status === 404 || error.status === 400) &&
-  /file/i.test(error.message) &&
-  /not (be )?(found|exist)|no such|cannot find|does not exist/i.test(error.message)
+/** What an attempt leaves at the server when it is given up. */
+const remnantOf = (file: QueueFile): string[] => ('inputFileId' in file ? [file.inputFileId] : [])

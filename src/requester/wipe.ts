@@ -13,7 +13,7 @@ export async function commitWiped(
   store: TaskStore,
   createParams: () => unknown | Promise<unknown>,
 ): Promise<StepOf<'wiped'>> {
-  const { wipe: scope, counters } = store.durable.state
+  const { wipe: scope, counters, thrownAway } = store.durable.state
   if (!scope) throw new UsageError('no_wipe', 'there is no wipe to finish')
   const params = scope === 'task' ? await paramsFrom(createParams) : undefined
   const step: StepOf<'wiped'> = {
@@ -21,7 +21,7 @@ export async function commitWiped(
     scope,
     pending: counters.pending,
     failed: scope === 'requests' ? 0 : counters.failed,
-    thrownAway: scope === 'task' ? counters.succeeded + answeredOf(store) : 0,
+    thrownAway: scope === 'task' ? counters.succeeded + thrownAway : 0,
   }
   await store.commit((draft) => {
     const files = [...draft.state.files.keys()]
@@ -38,15 +38,6 @@ export async function commitWiped(
   return step
 }
 
-/** Requests of batches that had ended, and so were answered, when they were thrown away. */
-function answeredOf(store: TaskStore): number {
-  let answered = 0
-  for (const file of store.durable.state.files.values()) {
-    if (file.phase === 'received' && file.status === 'completed') answered += file.live
-  }
-  return answered
-}
-
 function forgetAll(draft: Draft, suffixes: readonly string[]): void {
-  for (const suffix of suffixes) if (draft.length(suffix) > 0) draft.forget(suffix)
+  for (const suffix of suffixes) draft.forget(suffix)
 }

@@ -1,4 +1,5 @@
-import { fits, type SealSettings, sealAs } from '../batch/sealing.ts'
+import { inputsOf } from '../batch/embedding-inputs.ts'
+import { type Sealing, type SealSettings, sealAs, sealFor } from '../batch/sealing.ts'
 import { currentParams } from '../batch/task-state.ts'
 import { wireLine } from '../batch/wire-line.ts'
 import { TaskError } from '../errors.ts'
@@ -36,7 +37,7 @@ interface Group {
   batches: number
   direct: number
   readonly example: string
-  open: { requests: number; bytes: number }
+  open: { requests: number; bytes: number; inputs: number }
 }
 
 /** Shows what a run would send. Writes nothing, sends nothing, takes no lock. */
@@ -102,7 +103,7 @@ async function collect(
     hashes.set(prepared.key, prepared.hash)
     addTo(groups, prepared, seal)
   }
-  for (const group of groups.values()) closeOpen(group, seal)
+  for (const group of groups.values()) closeOpen(group, sealAs(asFile(group), seal))
   return { groups: [...groups.values()], added: hashes.size }
 }
 
@@ -121,22 +122,27 @@ function addTo(
     batches: 0,
     direct: 0,
     example: line,
-    open: { requests: 0, bytes: 0 },
+    open: { ...NOTHING },
   }
   groups.set(id, group)
   const bytes = Buffer.byteLength(line) + 1
-  if (!fits(asFile(group), bytes, seal)) closeOpen(group, seal)
+  const inputs = inputsOf(endpoint, bodyText) ?? 0
+  const as = sealFor(asFile(group), { bytes, inputs }, seal)
+  if (as) closeOpen(group, as)
   group.requests++
   group.bytes += bytes
   group.open.requests++
   group.open.bytes += bytes
+  group.open.inputs += inputs
 }
 
-function closeOpen(group: Group, seal: SealSettings): void {
+const NOTHING = { requests: 0, bytes: 0, inputs: 0 }
+
+function closeOpen(group: Group, as: Sealing['as']): void {
   if (group.open.requests === 0) return
-  if (sealAs(asFile(group), seal) === 'batch') group.batches++
+  if (as === 'batch') group.batches++
   else group.direct += group.open.requests
-  group.open = { requests: 0, bytes: 0 }
+  group.open = { ...NOTHING }
 }
 
 const asFile = ({ endpoint, model, open }: Group) =>

@@ -41,10 +41,13 @@ describe('an HTTP error', () => {
     expect(error.message).toBe('GET /batches failed with HTTP 429, tokens, request req_1: slow down')
   })
 
-  test('the server decides about retries, but not about money', () => {
+  test('the server decides about retries, but an exhausted account can always be waited for', () => {
     expect(toRemoteError(apiError(500, {}, { 'x-should-retry': 'false' }), call).retryable).toBe(false)
     expect(toRemoteError(apiError(400, {}, { 'x-should-retry': 'true' }), call).retryable).toBe(true)
-    expect(toRemoteError(apiError(429, { code: 'insufficient_quota' }), call).retryable).toBe(false)
+    const broke = apiError(429, { code: 'insufficient_quota' }, { 'x-should-retry': 'false' })
+    expect(toRemoteError(broke, call).retryable).toBe(true)
+    const hardLimit = apiError(400, { code: 'billing_hard_limit_reached' })
+    expect(toRemoteError(hardLimit, call)).toMatchObject({ retryable: true, acted: 'no' })
   })
 
   test('numbers as codes, missing bodies and long texts', () => {

@@ -189,10 +189,10 @@ describe('calls that may be repeated', () => {
     expect(failure.cause).toBeUndefined()
   })
 
-  test('tell how long to wait, and that no money does not pass', async () => {
+  test('tell how long to wait, and that an account without money may have some later', async () => {
     const error = { message: 'pay first', type: 'insufficient_quota', code: 'insufficient_quota' }
     const { api } = await serve(json({ error }, 429, { 'x-should-retry': 'false', 'retry-after': '7' }))
-    expect(await failing(api.cancelBatch('batch_1'))).toMatchObject({ retryAfterMs: 7000, retryable: false })
+    expect(await failing(api.cancelBatch('batch_1'))).toMatchObject({ retryAfterMs: 7000, retryable: true })
   })
 
   test('stop at once when aborted', async () => {
@@ -215,7 +215,7 @@ describe('calls that may be repeated', () => {
       fetch: () => Promise.reject(new TypeError('fetch failed', { cause: refused })),
     })
     const failure = await failing(api.createBatch(CREATE))
-    expect(failure).toMatchObject({ code: 'network', status: undefined })
+    expect(failure).toMatchObject({ code: 'unreachable', status: undefined, acted: 'no' })
     expect(failure.message).toContain('ECONNREFUSED')
   })
 })
@@ -260,24 +260,29 @@ describe('files', () => {
     }
   }
 
-  test('an upload carries name, purpose and expiry, and is read again for a retry', async () => {
-    const { api, seen } = await serve((request, response, at) =>
-      (at === 0 ? serverError(503, AT_ONCE) : json({ id: 'file-1', bytes: 8 }))(request, response, at),
-    )
-    const file = await withFile('{"a":1}\n', (path) =>
+  const upload = (api: OpenAIRemoteApi) =>
+    withFile('{"a":1}\n', (path) =>
       api.uploadBatchFile({ path, name: 'tag-1.jsonl', expiresAfterSeconds: 7200 }),
     )
-    expect(file).toMatchObject({ id: 'file-1' })
-    expect(seen).toHaveLength(2)
-    for (const { url, body, headers } of seen) {
-      expect(url).toBe('/v1/files')
-      expect(Number(headers['content-length'])).toBe(Buffer.byteLength(body))
-      expect(body).toContain('name="file"; filename="tag-1.jsonl"')
-      expect(body).toContain('\r\n\r\n{"a":1}\n\r\n')
-      expect(body).toContain('name="purpose"\r\n\r\nbatch\r\n')
-      expect(body).toContain('name="expires_after[anchor]"\r\n\r\ncreated_at\r\n')
-      expect(body).toContain('name="expires_after[seconds]"\r\n\r\n7200\r\n')
-    }
+
+  test('an upload carries name, purpose and expiry', async () => {
+    const { api, seen } = await serve(json({ id: 'file-1', bytes: 8 }))
+    expect(await upload(api)).toMatchObject({ id: 'file-1' })
+    const [{ url, body, headers } = NOTHING] = seen
+    expect(url).toBe('/v1/files')
+    expect(Number(headers['content-length'])).toBe(Buffer.byteLength(body))
+    expect(body).toContain('name="file"; filename="tag-1.jsonl"')
+    expect(body).toContain('\r\n\r\n{"a":1}\n\r\n')
+    expect(body).toContain('name="purpose"\r\n\r\nbatch\r\n')
+    expect(body).toContain('name="expires_after[anchor]"\r\n\r\ncreated_at\r\n')
+    expect(body).toContain('name="expires_after[seconds]"\r\n\r\n7200\r\n')
+  })
+
+  test.each([500, 503, 408, 409, 429])('an upload that is answered %d is sent once', async (status) => {
+    const { api, seen } = await serve(serverError(status, AT_ONCE))
+    const acted = status === 429 ? 'no' : 'unknown'
+    expect(await failing(upload(api))).toMatchObject({ status, acted, retryable: true })
+    expect(seen).toHaveLength(1)
   })
 
   test('an upload never holds the file in memory', async () => {

@@ -91,12 +91,15 @@ describe('neighbouring steps', () => {
     return draft.group().steps.slice(2)
   }
 
-  test('that accept become one, with all requests in their order', () => {
+  test('that accept become one, with all requests in their order; those without a line of output stay apart', () => {
     const steps = Array.from({ length: 2000 }, (_, n): Step => {
-      return { kind: 'accepted', requests: [n + 1], lines: n % 2, part: 1 }
+      return { kind: 'accepted', requests: [n + 1], lines: n < 1000 ? 1 : 0, part: 1 }
     })
-    const requests = Array.from({ length: 2000 }, (_, n) => n + 1)
-    expect(stepsAfter(2000, ...steps)).toEqual([{ kind: 'accepted', requests, lines: 1000, part: 1 }])
+    const requests = (first: number) => Array.from({ length: 1000 }, (_, n) => first + n)
+    expect(stepsAfter(2000, ...steps)).toEqual([
+      { kind: 'accepted', requests: requests(1), lines: 1000, part: 1 },
+      { kind: 'accepted', requests: requests(1001), lines: 0, part: 1 },
+    ])
   })
 
   test('that accept into another part of the output stay apart', () => {
@@ -199,7 +202,7 @@ describe('the side files of a draft', () => {
   test('count on the draft below when one is on its way', () => {
     const writing = draftOver()
     writing.append('_old.jsonl', 'ten bytes\n')
-    const open = new Draft(writing, (file) => writing.length(file))
+    const open = new Draft(writing, (file) => writing.knownLength(file))
     open.append('_old.jsonl', 'more\n')
     expect([writing.length('_old.jsonl'), open.length('_old.jsonl')]).toEqual([110, 115])
   })

@@ -3,8 +3,10 @@ import { accept } from '../../src/batch/verdict.ts'
 import type { Intercept } from '../../src/emulator/index.ts'
 import { TaskManager } from '../../src/task/task-manager.ts'
 import type { TaskResponse } from '../../src/task/task-types.ts'
+import type { Clock, SleepOptions } from '../../src/util/clock.ts'
 import {
   ask,
+  crashing,
   type Harness,
   harness,
   isKind,
@@ -22,6 +24,35 @@ class Ten extends TaskManager {
 
   processResponse({ key }: TaskResponse) {
     return accept(key)
+  }
+}
+
+const LONG_MS = 600_000
+
+/** Long sleeps last until they are let go. */
+class HeldClock implements Clock {
+  readonly #clock: Clock
+  readonly #released = Promise.withResolvers<void>()
+  held = 0
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  now(): number {
+    return this.#clock.now()
+  }
+
+  release(): void {
+    this.#released.resolve()
+  }
+
+  async sleep(ms: number, signal?: AbortSignal, options?: SleepOptions): Promise<void> {
+    if (signal?.aborted) return
+    if (options?.background || ms < LONG_MS - 60_000) return this.#clock.sleep(ms, signal, options)
+    this.held++
+    const aborted = new Promise<void>((resolve) => signal?.addEventListener('abort', () => resolve()))
+    await Promise.race([this.#released.promise, aborted])
   }
 }
 
@@ -190,11 +221,28 @@ describe('a create whose reply is lost', () => {
   })
 })
 
-function foreignFile(): FormData {
+/** The same request, though whoever sent it gives it up. */
+async function copyOf(request: Request): Promise<Request> {
+  const { url, method, headers } = request
+  return new Request(url, { method, headers, body: await request.arrayBuffer() })
+}
+
+/** The same upload without its last line. */
+async function shortened(request: Request): Promise<Request> {
+  const form = await request.clone().formData()
+  const file = form.get('file')
+  if (!(file instanceof File)) throw new TypeError('there is no file in the upload')
+  const text = await file.text()
+  const end = text.lastIndexOf('\n', text.length - 2) + 1
+  form.set('file', new File([text.slice(0, end)], file.name))
+  return new Request(request.url, { method: 'POST', body: form })
+}
+
+function foreignFile(name = 'foreign.jsonl'): FormData {
   const line = { custom_id: 'x', method: 'POST', url: '/v1/chat/completions', body: ask('foreign') }
   const form = new FormData()
   form.set('purpose', 'batch')
-  form.set('file', new File([`${JSON.stringify(line)}\n`], 'foreign.jsonl'))
+  form.set('file', new File([`${JSON.stringify(line)}\n`], name))
   return form
 }
 
@@ -245,16 +293,191 @@ describe('a create that is answered', () => {
 })
 
 describe('an upload', () => {
-  test('whose reply is lost is repeated; no batch comes of the first', async () => {
+  const replies: [string, () => Response | never][] = [
+    ['by a broken connection', lost],
+    ['behind a 502', () => failure(502, 'bad gateway')],
+    ['behind a 408', () => failure(408, 'timeout')],
+    ['behind a 409', () => failure(409, 'conflict')],
+    ['behind a page that is no JSON', () => new Response('<html>', { status: 200 })],
+  ]
+
+  test.each(replies)('whose reply is lost %s is found, not sent again', async (_, reply) => {
     const intercept = once(isUpload, async (_request, next) => {
       await next()
-      return failure(502, 'bad gateway')
+      return reply()
     })
     const rig = harness({ intercept })
     expect(await new Ten(rig.options()).run()).toMatchObject({ complete: true, succeeded: 10, batches: 1 })
+    expect(rig.count('POST', '/v1/files')).toBe(1)
+    expect(kinds(rig.dir).filter((kind) => /upload|swept/.test(kind))).toEqual([
+      'upload-doubt',
+      'uploaded',
+      'swept',
+    ])
+    await expectTen(rig)
+  })
+
+  test.each(replies)('that is lost %s before it arrived is sent again', async (_, reply) => {
+    const rig = harness({ intercept: once(isUpload, async () => reply()) })
+    expect(await new Ten(rig.options()).run()).toMatchObject({ complete: true, succeeded: 10, batches: 1 })
     expect(rig.count('POST', '/v1/files')).toBe(2)
-    expect(taskLines(rig.dir, '_output.jsonl')).toEqual(names(10))
-    expect(await remote(rig.emulator, 'batches')).toHaveLength(1)
+    const look = rig.seen.findIndex((one) => isKind(one, 'GET', /^\/v1\/files\?/))
+    const sent = rig.seen.flatMap((one, at) => (isKind(one, 'POST', '/v1/files') ? [at] : []))
+    expect(look).toBeGreaterThan(sent[0] ?? 0)
+    expect(look).toBeLessThan(sent[1] ?? 0)
+    await expectTen(rig)
+  })
+
+  test('that arrives whole twice and once cut leaves one file, which is used, and then none', async () => {
+    let sent = 0
+    let copying = false
+    const copy = async (request: Request): Promise<void> => {
+      copying = true
+      await rig.emulator.fetch(request)
+      copying = false
+    }
+    const intercept: Intercept = async (request, next) => {
+      if (copying || !isUpload(request)) return next()
+      sent++
+      if (sent === 1) await copy(await shortened(request))
+      else {
+        await copy(request.clone())
+        await next()
+      }
+      return lost()
+    }
+    const rig: Harness = harness({ intercept })
+    expect(await new Ten(rig.options()).run()).toMatchObject({ complete: true, succeeded: 10, batches: 1 })
+    expect(sent).toBe(2)
+    const [{ litter } = { litter: [] }] = stepsOf(rig.dir, 'swept')
+    expect(litter).toHaveLength(2)
+    await expectTen(rig)
+  })
+
+  test('that lands after it was sent again is deleted after the grace, and the run waits for that', async () => {
+    const held: Request[] = []
+    let landed = false
+    const intercept: Intercept = async (request, next) => {
+      if (isUpload(request) && held.length === 0) {
+        held.push(request.clone())
+        return lost()
+      }
+      const [late] = held
+      if (late && !landed && isCreate(request)) {
+        landed = true
+        await rig.emulator.fetch(late)
+      }
+      return next()
+    }
+    const rig: Harness = harness({ intercept })
+    const before = rig.clock.now()
+    expect(await new Ten(rig.options({ createGraceMs: 45_000 })).run()).toMatchObject({ complete: true })
+    expect(rig.clock.now() - before).toBeGreaterThanOrEqual(45_000)
+    expect(landed).toBe(true)
+    expect(rig.count('POST', '/v1/files')).toBe(2)
+    await expectTen(rig)
+  })
+
+  test('in doubt keeps nothing else waiting: answers are handed out before the grace is over', async () => {
+    const rig = harness({ intercept: once(isUpload, async () => lost()) })
+    const clock = new HeldClock(rig.clock)
+    class Releasing extends Ten {
+      override processResponse(response: TaskResponse) {
+        clock.release()
+        return super.processResponse(response)
+      }
+    }
+    const run = new Releasing(rig.options({ clock, createGraceMs: LONG_MS })).run()
+    expect(await run).toMatchObject({ complete: true })
+    expect(clock.held).toBe(1)
+    expect(kinds(rig.dir)).toContain('swept')
+  })
+
+  test('in doubt is searched for by the next run when this one is stopped', async () => {
+    const held: Request[] = []
+    const intercept: Intercept = async (request, next) => {
+      if (!isUpload(request) || held.length > 0) return next()
+      held.push(await copyOf(request))
+      return lost()
+    }
+    const rig = harness({ intercept })
+    const stop = new AbortController()
+    const reporter = {
+      onEvent: (event: { kind: string; counts?: { succeeded: number } }) => {
+        if (event.kind === 'judged' && event.counts?.succeeded === 10) stop.abort()
+      },
+    }
+    const clock = new HeldClock(rig.clock)
+    const reporters = [reporter]
+    const first = rig.options({ stop: stop.signal, reporters, clock, createGraceMs: LONG_MS })
+    expect(await new Ten(first).run()).toMatchObject({ outcome: 'interrupted', succeeded: 10 })
+    expect(kinds(rig.dir)).not.toContain('swept')
+    const [late] = held
+    if (late) await rig.emulator.fetch(late)
+    expect(await remote(rig.emulator, 'files')).not.toEqual([])
+    expect(await new Ten(rig.options()).run()).toMatchObject({ complete: true })
+    await expectTen(rig)
+  })
+
+  test('is never looked for in a run without doubts', async () => {
+    const rig = harness()
+    expect(await new Ten(rig.options({ maxBatchRequests: 3 })).run()).toMatchObject({ complete: true })
+    expect(rig.count('GET', /^\/v1\/files\?/)).toBe(0)
+    expect(rig.count('GET', /^\/v1\/batches\?/)).toBe(rig.count('GET', '/v1/batches?limit=100'))
+  })
+
+  test.each([false, true])(
+    'during which the process dies leaves no file (server acted: %s), nor any of other people',
+    async (acted) => {
+      const rig = harness()
+      const own = `nightshift-${'0'.repeat(8)}-1-${'0'.repeat(12)}.jsonl`
+      await rig.emulator.fetch('http://console.test/v1/files', { method: 'POST', body: foreignFile(own) })
+      const crash = crashing(rig, { at: (seen) => isKind(seen, 'POST', '/v1/files'), acted })
+      const dead = new Ten(crash.options).run()
+      const dir = await crash.folder
+      expect(await new Ten(rig.options({ taskDir: dir })).run()).toMatchObject({ complete: true, batches: 1 })
+      crash.bury()
+      await dead
+      expect(rig.count('POST', '/v1/files')).toBe(acted ? 1 : 2)
+      expect(kinds(dir)).toEqual(expect.arrayContaining(['upload-doubt', 'swept']))
+      expect(await remote(rig.emulator, 'files')).toMatchObject([{ filename: own }])
+    },
+  )
+
+  test('that is refused 429 is sent again without any doubt', async () => {
+    let failures = 0
+    const intercept: Intercept = async (request, next) =>
+      isUpload(request) && failures++ < 5 ? failure(429, 'slow down') : next()
+    const rig = harness({ intercept })
+    expect(await new Ten(rig.options()).run()).toMatchObject({ complete: true, succeeded: 10 })
+    expect(rig.count('POST', '/v1/files')).toBe(6)
+    expect(kinds(rig.dir)).not.toContain('upload-doubt')
+    await expectTen(rig)
+  })
+
+  test('whose answers never come ends the run after maxWait, and the next run goes on', async () => {
+    let failing = true
+    const intercept: Intercept = async (request, next) => (failing && isUpload(request) ? lost() : next())
+    const rig = harness({ intercept })
+    const summary = await new Ten(rig.options({ maxWait: 120 })).run()
+    expect(summary).toMatchObject({ complete: false, outcome: 'waited', pending: 10 })
+    failing = false
+    expect(await new Ten(rig.options()).run()).toMatchObject({ complete: true, succeeded: 10, batches: 1 })
+    await expectTen(rig)
+  })
+
+  test('does not fail the run when the server refuses to list files in the end', async () => {
+    let doubted = false
+    const intercept: Intercept = async (request, next) => {
+      const isList = isKind(kindOf(request), 'GET', /^\/v1\/files\?/)
+      if (isList && rig.count('POST', '/v1/batches') > 0) return failure(405, 'no such thing')
+      if (doubted || !isUpload(request)) return next()
+      doubted = true
+      return lost()
+    }
+    const rig: Harness = harness({ intercept })
+    expect(await new Ten(rig.options()).run()).toMatchObject({ complete: true, succeeded: 10 })
+    expect(rig.warnings('not_swept')).toHaveLength(1)
   })
 
   test('that fails for a while is waited for', async () => {

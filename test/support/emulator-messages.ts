@@ -2,12 +2,21 @@ import { z } from 'zod'
 
 /** A moment in a program's life, as its server sees it. */
 export const momentSchema = z.object({
-  /** Beginning of method and path, such as `POST /v1/batches`. Default: any request. */
+  /**
+   * Beginning of method and path, ids written as `:id`, such as `GET /v1/files/:id/content`; with a `$` at the end all
+   * of it. Default: any request.
+   */
   request: z.string().default(''),
   /** Which of those, counted from the order on. */
   nth: z.int().min(1),
-  /** Before the server acts, or when it has acted and its reply is still to be sent. */
-  when: z.enum(['before', 'after']),
+  /**
+   * `before`: the server does not act at all. `late`: it acts, but only `lateMs` after the kill. `after`: it has acted,
+   * and its reply is still to be sent. `in-upload` and `in-reply`: a part of the request's or of the reply's body is
+   * through.
+   */
+  when: z.enum(['before', 'late', 'after', 'in-upload', 'in-reply']),
+  /** In milliseconds. */
+  lateMs: z.int().min(0).default(0),
 })
 export type Moment = z.input<typeof momentSchema>
 
@@ -29,12 +38,24 @@ export type Order = z.input<typeof orderSchema>
 
 export const reportSchema = z.object({
   /** Every batch that was ever created. */
-  batches: z.array(z.object({ status: z.string(), requests: z.number(), tag: z.string() })),
+  batches: z.array(
+    z.object({
+      status: z.string(),
+      requests: z.number(),
+      tag: z.string(),
+      /** Number of the queue file it was made of. */
+      file: z.string(),
+      /** Hash of its input. */
+      input: z.string(),
+    }),
+  ),
   /** Files that are still there. */
   files: z.array(z.string()),
   /** How often each last message was answered. */
   inBatches: z.record(z.string(), z.number()),
   directly: z.record(z.string(), z.number()),
+  /** How often each line of a batch, by its `custom_id`, was answered. */
+  lines: z.record(z.string(), z.number()),
 })
 export type Report = z.infer<typeof reportSchema>
 

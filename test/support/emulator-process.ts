@@ -19,9 +19,11 @@ export interface EmulatorProcess extends AsyncDisposable {
   report(): Promise<Report>
 }
 
-export async function startEmulator(): Promise<EmulatorProcess> {
-  const script = fileURLToPath(new URL('emulator-server.ts', import.meta.url))
-  const server = fork(script, { execArgv: ['--import', 'tsx'], env: { PATH: process.env.PATH } })
+const CORPUS_SERVER = new URL('corpus-server.ts', import.meta.url)
+
+/** `program`: one that calls `serveOrders` (emulator-server.ts). Default: the one for `demos/corpus-topics.ts`. */
+export async function startEmulator(program: URL = CORPUS_SERVER): Promise<EmulatorProcess> {
+  const server = fork(fileURLToPath(program), { execArgv: [], env: { PATH: process.env.PATH } })
   const order = (what: Order): void => void server.send(what)
   const news = async <Kind extends News['news']>(
     kind: Kind,

@@ -36,7 +36,21 @@ export function startProgram(
   node: readonly string[] = [process.execPath],
 ): Program {
   const [command = '', ...flags] = node
-  const child = spawn(command, ['--import', 'tsx', ...flags, file, ...args], {
+  return startNode(['--import', 'tsx', ...flags, file, ...args], env, command)
+}
+
+/**
+ * Runs Node in the folder of this repository; see `startProgram`. `args`: its flags, the file, and the file's own. `as`:
+ * on whose behalf, where that is not the caller's own.
+ */
+export function startNode(
+  args: readonly string[],
+  env: Readonly<Record<string, string>>,
+  command = process.execPath,
+  as: { readonly uid?: number; readonly gid?: number } = {},
+): Program {
+  const child = spawn(command, args, {
+    ...as,
     cwd: ROOT,
     env: { PATH: process.env.PATH, HOME: process.env.HOME, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -63,7 +77,7 @@ export function startProgram(
       if (over && !stderr.includes(text)) throw new Error(`it ended without saying "${text}":\n${stderr}`)
     }
   }
-  if (child.pid === undefined) throw new Error(`${file} could not be started`)
+  if (child.pid === undefined) throw new Error(`${command} ${args.join(' ')} could not be started`)
   return { pid: child.pid, ended, says, kill: (signal) => child.kill(signal) }
 }
 

@@ -1,4 +1,5 @@
 import fc from 'fast-check'
+import { LEDGER_FORMAT } from '../../src/batch/ledger-format.ts'
 import { inPhase, isUnpushed, type QueueFile } from '../../src/batch/queue-file.ts'
 import type { RequestRecord, RequestTable } from '../../src/batch/request-table.ts'
 import type { Step, StepOf } from '../../src/batch/steps.ts'
@@ -215,9 +216,39 @@ const tidy: Act = (view, pick, size) => {
   return [...(tag === undefined ? [] : [stray]), { kind: 'cleaned', remoteFiles: litter }]
 }
 
+/** What is known of a stray goes on by a step. */
+const settle: Act = (view, pick) => {
+  const stray = choose(
+    [...view.state.strays.values()].filter(({ phase }) => phase !== 'settled'),
+    pick,
+  )
+  if (!stray) return []
+  const { batchId } = stray
+  const settled: Step = { kind: 'stray-settled', batchId, litter: [`i${pick}`] }
+  const ended: Step = { kind: 'stray-ended', batchId, status: 'cancelled', outputFileId: `o${pick}` }
+  if (stray.phase === 'live') return pick % 2 === 0 ? [ended] : [ended, settled]
+  if (stray.phase === 'received' || pick % 3 === 0) return [settled]
+  return [{ kind: 'stray-received', batchId, usage: usage(3), costNanoUsd: 5, litter: [`o${pick}`] }]
+}
+
+/** An upload is in doubt, or has been searched for; a late batch becomes that of a file that has none. */
+const doubt: Act = (view, pick) => {
+  const tags = [...view.state.uploadDoubts.keys()]
+  if (pick % 3 === 0 && tags.length > 0) return [{ kind: 'swept', tags, litter: [`u${pick}`] }]
+  const intended = choose(files(view).filter(inPhase('intended')), pick)
+  if (intended && pick % 3 === 1) return [{ kind: 'upload-doubt', tag: intended.tag, at: pick, why: 'reset' }]
+  const tag = choose([...view.state.atLarge.keys()], pick)
+  const file = view.state.files.get(view.state.retiredTags.get(tag ?? '') ?? 0)
+  if (tag === undefined || !file || !inPhase('sealed', 'intended')(file)) return []
+  return [
+    { kind: 'created', file: file.id, batchId: `l${pick}`, inputFileId: `f${pick}`, adopted: true, tag },
+  ]
+}
+
 const rename: Act = (view, pick) => {
   const code = { className: `C${pick % 3}`, endpoint: '/v1/responses', schema: '' }
-  if (!view.state.identity) return [{ kind: 'task', version: 1, taskId: 'id', ...code, params: { pick } }]
+  const task: Step = { kind: 'task', version: 1, taskId: 'id', ...code, params: { pick } }
+  if (!view.state.identity) return [{ kind: 'format', ...LEDGER_FORMAT }, task]
   if (pick % 3 === 0) return [{ kind: 'account', account: `a${pick}` }]
   return pick % 3 === 1 ? [{ kind: 'drift', ...code }] : [{ kind: 'params', params: { pick } }]
 }
@@ -233,7 +264,9 @@ const wipe: Act = (view, pick) => {
   ]
 }
 
-const MOVES = { add, refuse, seal, advance, send, answer, giveBack, judge, drop, tidy, rename, wipe } as const
+const MOVES = {
+  ...{ add, refuse, seal, advance, send, answer, giveBack, judge, drop, tidy, settle, doubt, rename, wipe },
+} as const
 
 const OFTEN = [
   'add',
@@ -253,7 +286,10 @@ export const lives = (maxLength: number): fc.Arbitrary<Move[]> => {
   const move = fc.record<Move>({
     what: fc.oneof(
       { weight: 8, arbitrary: fc.constantFrom(...OFTEN) },
-      { weight: 3, arbitrary: fc.constantFrom('giveBack', 'drop', 'tidy', 'rename', 'refuse') },
+      {
+        weight: 3,
+        arbitrary: fc.constantFrom('giveBack', 'drop', 'tidy', 'settle', 'doubt', 'rename', 'refuse'),
+      },
       { weight: 1, arbitrary: fc.constant('wipe') },
     ),
     pick: fc.nat(1000),

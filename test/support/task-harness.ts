@@ -146,7 +146,9 @@ const silence = (signal: AbortSignal | null | undefined): Promise<never> =>
 /** A copy of a task's files as a crash would leave them: whatever the ledger names is there. */
 export function copyTask(dir: string, copy: string): string {
   const weight = (name: string) => (name.endsWith('_state.json') ? 0 : name.endsWith('_ledger.jsonl') ? 1 : 2)
-  const files = readdirSync(dir).filter((name) => isFile(dir, name) && !name.includes('.lock'))
+  // A temporary file may be gone again before it is looked at.
+  const isKept = (name: string) => !/\.lock|\.tmp-/.test(name) && isFile(dir, name)
+  const files = readdirSync(dir).filter(isKept)
   files.sort((a, b) => weight(a) - weight(b))
   for (const name of files) copyFileSync(join(dir, name), join(copy, name))
   return copy

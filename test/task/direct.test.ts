@@ -122,8 +122,12 @@ describe('pushback', () => {
     const always: Intercept = async (request, next) =>
       busy && isCall(request) ? Response.json({ error: { message: 'quota' } }, { status: 429 }) : next()
     const { options } = harness({ intercept: always })
-    const run = new Ten(options({ forceDirect: true, maxWait: 300 })).run()
-    await expect(run).rejects.toMatchObject({ code: 'waited_too_long' })
+    expect(await new Ten(options({ forceDirect: true, maxWait: 300 })).run()).toMatchObject({
+      complete: false,
+      outcome: 'waited',
+      details: [expect.stringContaining('429')],
+      pending: 10,
+    })
     busy = false
     expect(await new Ten(options({ forceDirect: true })).run()).toMatchObject({
       complete: true,
@@ -142,7 +146,7 @@ describe('failures', () => {
 
   test('500 for ever fails for good with its reason', async () => {
     const { options, dir, count } = harness({
-      answer: () => httpAnswer(503, { error: { message: 'out of order', type: 'server_error' } }),
+      answer: () => httpAnswer(500, { error: { message: 'out of order', type: 'server_error' } }),
     })
     const summary = await new Ten(options({ forceDirect: true, maxRetries: 1 })).run()
     expect(summary).toMatchObject({ complete: true, failed: 10 })
@@ -158,7 +162,9 @@ describe('failures', () => {
 
   test('an error page that is no JSON is kept with the failure', async () => {
     const page: Intercept = async (request, next) =>
-      isCall(request) ? new Response('<h1>502\nBad Gateway</h1>', { status: 502 }) : next()
+      isCall(request) && (await request.clone().text()).includes('k-0')
+        ? new Response('<h1>502\nBad Gateway</h1>', { status: 502 })
+        : next()
     const { options, dir } = harness({ intercept: page })
     await new Ten(options({ forceDirect: true, maxRetries: 0 })).run()
     expect(taskLines(dir, '_failed.jsonl')).toContainEqual(
@@ -178,6 +184,104 @@ describe('failures', () => {
     expect(summary).toMatchObject({ complete: true, succeeded: 10, retries: 0 })
     expect(stepsOf(dir, 'uncertain')).toHaveLength(2)
     expect(count('POST', CHAT)).toBe(12)
+  })
+
+  test.each([
+    ['a reset', () => new TypeError('terminated'), 'network'],
+    ['a timeout', () => new DOMException('The operation timed out', 'TimeoutError'), 'network'],
+  ])(
+    'a request that always ends in %s fails alone after some tries, each of them noted',
+    async (_, fault, code) => {
+      const cut: Intercept = async (request, next) => {
+        const isBad = isCall(request) && (await request.clone().text()).includes('k-3')
+        const response = await next()
+        if (isBad) throw fault()
+        return response
+      }
+      const { options, dir } = harness({ intercept: cut })
+      const summary = await new Ten(options({ forceDirect: true, maxRetries: 1 })).run()
+      expect(summary).toMatchObject({ complete: true, succeeded: 9, failed: 1 })
+      expect(taskLines(dir, '_failed.jsonl')).toEqual([
+        expect.objectContaining({ key: 'k-3', reason: expect.stringContaining(code), attempts: 2 }),
+      ])
+      expect(stepsOf(dir, 'uncertain')).toHaveLength(8)
+    },
+  )
+
+  test('a server that is out of order is waited for, and no attempt is used up', async () => {
+    const { options, clock, count } = harness({
+      intercept: async (request, next) =>
+        isCall(request) && clock.now() < begin + 3_600_000 ? new Response('', { status: 503 }) : next(),
+    })
+    const begin = clock.now()
+    const summary = await new Ten(options({ forceDirect: true })).run()
+    expect(summary).toMatchObject({ complete: true, succeeded: 10, failed: 0 })
+    expect(summary.retries).toBeLessThanOrEqual(2)
+    expect(count('POST', CHAT)).toBeLessThan(700)
+  })
+
+  test('a server that cannot be reached is waited for, and nothing is uncertain', async () => {
+    const { options, dir, clock } = harness({
+      intercept: async (request, next) => {
+        if (isCall(request) && clock.now() < begin + 3_600_000)
+          throw new TypeError('fetch failed', {
+            cause: Object.assign(new Error('connect ECONNREFUSED 127.0.0.1:1'), { code: 'ECONNREFUSED' }),
+          })
+        return next()
+      },
+    })
+    const begin = clock.now()
+    const summary = await new Ten(options({ forceDirect: true, maxRetries: 0 })).run()
+    expect(summary).toMatchObject({ complete: true, succeeded: 10, retries: 0 })
+    expect(stepsOf(dir, 'uncertain')).toEqual([])
+  })
+
+  test.each([
+    [402, { message: 'pay' }],
+    [429, { message: 'You exceeded your current quota', code: 'insufficient_quota' }],
+    [400, { message: 'no', code: 'billing_hard_limit_reached' }],
+  ])('an account without money (%d) is waited for, and no attempt is used up', async (status, error) => {
+    let broke = 20
+    const refuse: Intercept = async (request, next) =>
+      isCall(request) && broke-- > 0 ? Response.json({ error }, { status }) : next()
+    const { options } = harness({ intercept: refuse })
+    const summary = await new Ten(options({ forceDirect: true, maxRetries: 0 })).run()
+    expect(summary).toMatchObject({ complete: true, succeeded: 10, retries: 0 })
+  })
+
+  test('a request that is too large for the rate limit fails alone', async () => {
+    const message = 'Request too large for gpt-5 on tokens per min (TPM): Limit 30000, Requested 45000.'
+    const refuse: Intercept = async (request, next) =>
+      isCall(request) && (await request.clone().text()).includes('k-3')
+        ? Response.json({ error: { message, code: 'rate_limit_exceeded' } }, { status: 429 })
+        : next()
+    const { options, dir } = harness({ intercept: refuse })
+    const summary = await new Ten(options({ forceDirect: true })).run()
+    expect(summary).toMatchObject({ complete: true, succeeded: 9, failed: 1 })
+    expect(taskLines(dir, '_failed.jsonl')).toEqual([
+      expect.objectContaining({ key: 'k-3', reason: expect.stringContaining(message) }),
+    ])
+  })
+
+  test('403 for one request fails it alone when the key has brought answers before', async () => {
+    const refuse: Intercept = async (request, next) =>
+      isCall(request) && (await request.clone().text()).includes('k-7')
+        ? Response.json({ error: { message: 'no', code: 'odd' } }, { status: 403 })
+        : next()
+    const { options, dir } = harness({ intercept: refuse })
+    const summary = await new Ten(options({ forceDirect: true, directConcurrency: 1 })).run()
+    expect(summary).toMatchObject({ complete: true, succeeded: 9, failed: 1, retries: 0 })
+    expect(taskLines(dir, '_failed.jsonl')).toMatchObject([{ key: 'k-7', attempts: 1 }])
+  })
+
+  test('403 about a model or a text fails the request alone', async () => {
+    const refuse: Intercept = async (request, next) =>
+      isCall(request) && (await request.clone().text()).includes('k-3')
+        ? Response.json({ error: { message: 'input was flagged', code: 'moderation' } }, { status: 403 })
+        : next()
+    const { options } = harness({ intercept: refuse })
+    const summary = await new Ten(options({ forceDirect: true })).run()
+    expect(summary).toMatchObject({ complete: true, succeeded: 9, failed: 1 })
   })
 
   test.each([401, 403])('%d stops the run at once and consumes nothing', async (status) => {

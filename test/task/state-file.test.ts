@@ -84,7 +84,7 @@ describe('the state file', () => {
   test.each([
     ['is no JSON', '{"version":1,', 'state_invalid'],
     ['lacks what it must have', '{"version":1}', 'state_invalid'],
-    ['is of a newer version', '{"version":99}', 'state_newer'],
+    ['is of a newer version', '{"version":99}', 'newer_version'],
   ])('that %s stops the run, names the file, and is left as it is', async (_, content, code) => {
     const { options, dir, seen } = harness()
     await new Many(options({ maxSessionRequests: 0 })).run()

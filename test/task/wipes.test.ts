@@ -135,10 +135,14 @@ describe('wipeTask', () => {
     expect(taskLines(dir, '_output.jsonl')).toHaveLength(9)
   })
 
-  test('cancels what is remote, and wants none of its answers', async () => {
-    const { options, count, dir } = await halfDone()
+  test('cancels what is remote, and counts its answers and their cost before it throws them away', async () => {
+    const { options, count, dir, warnings } = await halfDone()
+    const before = await new Ten(options({ run: false })).run()
     const summary = await new Ten(options({ wipeTask: true, run: false })).run()
     expect(summary).toMatchObject({ requests: 0, pending: 0 })
+    expect(summary.usage.output).toBeGreaterThan(before.usage.output)
+    expect(summary.cost).toBeGreaterThan(before.cost)
+    expect(warnings('wiped').at(-1)).toMatch(/(7|8|9) paid answers/)
     expect(count('POST', cancels)).toBe(1)
     expect(taskLines(dir, '_output.jsonl')).toEqual([])
   })

@@ -1,0 +1,40 @@
+import { RemoteError } from '../errors.ts'
+import type { Context } from './context.ts'
+import { Patience } from './patience.ts'
+
+/** An account that was just found exhausted is left alone for so long at least. */
+const LEAST_HOLD_MS = 30_000
+
+/**
+ * Holds back new batches while the answers of earlier ones say that the account is exhausted: their lines go again
+ * without using up attempts, so nothing else would keep them from going round and round.
+ */
+export class AccountGate {
+  readonly #context: Context
+  #patience: Patience | undefined
+  #hold: Promise<void> | undefined
+
+  constructor(context: Context) {
+    this.#context = context
+  }
+
+  /** Lines of a batch were refused on account of the account. Each time in a row the hold is longer. */
+  refused(message: string): void {
+    this.#patience ??= new Patience(this.#context, 'the account')
+    const error = new RemoteError('account_refused', message, { retryable: true })
+    this.#hold = this.#patience.afterFailure(error, LEAST_HOLD_MS)
+    // Whoever passes is told; nobody may.
+    this.#hold.catch(() => undefined)
+  }
+
+  /** A batch came back without any such line. */
+  answered(): void {
+    this.#patience = undefined
+    this.#hold = undefined
+  }
+
+  /** Waits while the account is held. Throws `WaitedTooLong` after `maxWait`, and `Interrupted`. */
+  async pass(): Promise<void> {
+    await this.#hold
+  }
+}

@@ -1,0 +1,19 @@
+import { RemoteError } from '../errors.ts'
+import type { Context } from './context.ts'
+import { withPatience } from './patience.ts'
+
+/** Asks the server to stop working on a batch. One that is over cannot be cancelled: a look at it tells how it ended. */
+export async function cancelBatch(context: Context, batchId: string): Promise<void> {
+  const { api, stop } = context
+  await withPatience(context, `cancelling batch ${batchId}`, async () => {
+    try {
+      await api.cancelBatch(batchId, stop)
+    } catch (error) {
+      if (!(error instanceof RemoteError) || !isRefusal(error)) throw error
+    }
+  })
+}
+
+/** 409 is what a server says of a batch that is over; no time will change that. */
+const isRefusal = ({ status, acted, retryable }: RemoteError): boolean =>
+  status === 409 || (acted === 'no' && !retryable && status !== 401 && status !== 403)

@@ -1,0 +1,29 @@
+import type { QueueFile } from '../batch/queue-file.ts'
+import { lineBody, lineId } from '../batch/wire-line.ts'
+import { readLineChunks } from '../state/json-lines.ts'
+import type { Context } from './context.ts'
+import { filesOf, queueFileName } from './files.ts'
+import { enqueueAgain } from './queue.ts'
+import { requestOf } from './result-index.ts'
+
+/**
+ * Queues what is left of a file that was never sent in this form, without the lines that a stray has answered, and
+ * forgets the file. Whatever is left by a stop is done by the next run.
+ */
+export async function requeueLive(context: Context, { id, endpoint, model }: QueueFile): Promise<void> {
+  const { store, settings } = context
+  for await (const lines of readLineChunks(store.fs, store.path(queueFileName(id)))) {
+    await store.commit((draft) => {
+      for (const { text } of lines) {
+        const request = requestOf(lineId(text) ?? '', draft.requests, id)
+        if (request === undefined) continue
+        const line = { endpoint, model, bodyText: lineBody(text) }
+        enqueueAgain(draft, request, line, { why: 'unsent' }, settings.seal)
+      }
+    })
+  }
+  await store.commit((draft) => {
+    draft.apply({ kind: 'dropped', file: id })
+    for (const suffix of filesOf(id)) draft.forget(suffix)
+  })
+}

@@ -1,0 +1,229 @@
+import { awaitsFileIds, pollIntervalMs, terminalStatus } from '../batch/polling.ts'
+import type { TerminalStatus } from '../batch/steps.ts'
+import { isStrayIn, type Stray, type StrayIn } from '../batch/stray.ts'
+import { filesAtLarge, findingOf, noteSteps, oldestStrayDate, unsettledStrays } from '../batch/strays.ts'
+import type { TaskState } from '../batch/task-state.ts'
+import { NightshiftError, RemoteError } from '../errors.ts'
+import type { WireBatch, WireResultLine } from '../openai/wire.ts'
+import type { PriceTable } from '../tokens/prices.ts'
+import { downloadAnswers, hasAnswers } from './answers-download.ts'
+import { cancelBatch } from './cancel-batch.ts'
+import type { Context } from './context.ts'
+import { strayFileName } from './files.ts'
+import { withPatience } from './patience.ts'
+import { allBatches, listed } from './remote-search.ts'
+import { addReply, emptyTotals, type ReplyTotals } from './reply-totals.ts'
+import { scanResults } from './result-index.ts'
+
+const isLive = isStrayIn('live')
+const isEnded = isStrayIn('ended')
+
+export interface StraysOptions {
+  readonly prices: PriceTable
+  /** Answers are not wanted any more (`--wipe-task`). */
+  readonly discarding: boolean
+}
+
+/**
+ * Finds batches of creates that had been given up. One whose queue file has no other batch becomes that file's batch;
+ * any other is cancelled, waited for, and what it answered is taken.
+ */
+export class Strays {
+  readonly #context: Context
+  readonly #options: StraysOptions
+  /** Queue files of an earlier run that a batch of may have turned up since. */
+  #unlooked: ReadonlySet<number>
+  /** When each was asked to be cancelled, in this run. */
+  readonly #cancelledMs = new Map<string, number>()
+  readonly #looks = new Map<string, number>()
+
+  constructor(context: Context, options: StraysOptions) {
+    this.#context = context
+    this.#options = options
+    const { state } = context.store.durable
+    this.#unlooked = state.files.size > 0 ? filesAtLarge(state) : new Set()
+  }
+
+  /** Something is to be looked for, waited for or taken. */
+  get hasWork(): boolean {
+    const strays = unsettledStrays(this.#context.store.durable.state)
+    return this.#unlooked.size > 0 || strays.some(({ phase }) => phase !== 'received')
+  }
+
+  /** An earlier batch of this queue file may have turned up while no process was looking. */
+  owesLook(file: number): boolean {
+    return this.#unlooked.has(file)
+  }
+
+  /** Nothing new is to be made of this queue file: an earlier batch of it has answers to give. */
+  holds(file: number): boolean {
+    return unsettledStrays(this.#context.store.head.state).some((stray) => stray.file === file)
+  }
+
+  /** Takes note of a batch in a listing, when it is one of an attempt that was given up. */
+  async note(batch: WireBatch): Promise<void> {
+    const { clock, store } = this.#context
+    const found = listed(batch)
+    if (findingOf(store.head.state, found).kind === 'other') return
+    const steps = await store.commit((draft) => {
+      const steps = noteSteps(draft.state, found, clock.now())
+      for (const step of steps) draft.apply(step)
+      return steps
+    })
+    if (batch.status === 'failed' || !steps.some(({ kind }) => kind === 'stray')) return
+    const message = `batch ${batch.id} came of a create that had been given up; it is cancelled, and what it answered is used`
+    this.#warn('stray_batch', message)
+  }
+
+  /** Looks for strays if that is owed, and carries those that are known to where nothing is left to be waited for. */
+  async run(): Promise<void> {
+    if (this.#unlooked.size > 0) await this.#look()
+    for (;;) {
+      const strays = unsettledStrays(this.#context.store.durable.state)
+      for (const stray of strays.filter(isEnded)) await this.#collect(stray)
+      const live = strays.filter(isLive)
+      if (this.#context.stop.aborted || live.length === 0) return
+      await this.#poll(live)
+    }
+  }
+
+  async #look(): Promise<void> {
+    for await (const batch of allBatches(this.#context)) {
+      await this.note(batch)
+      const oldest = oldestStrayDate(this.#context.store.durable.state)
+      if (oldest === undefined || batch.created_at < oldest) break
+    }
+    this.#unlooked = new Set()
+  }
+
+  async #poll(strays: readonly StrayIn<'live'>[]): Promise<void> {
+    const { clock, settings, stop } = this.#context
+    for (const stray of strays) await this.#retrieve(stray)
+    const known = this.#context.store.durable.state.strays
+    const live = strays.filter(({ batchId }) => known.get(batchId)?.phase === 'live')
+    if (live.length === 0) return
+    const ages = live.map(({ batchId }) => clock.now() - (this.#cancelledMs.get(batchId) ?? clock.now()))
+    await clock.sleep(pollIntervalMs(settings.pollBaseMs, Math.min(...ages)), stop)
+  }
+
+  async #retrieve(stray: StrayIn<'live'>): Promise<void> {
+    const { api, stop } = this.#context
+    const { batchId } = stray
+    try {
+      const batch = await withPatience(this.#context, `polling batch ${batchId}`, () =>
+        api.retrieveBatch(batchId, stop),
+      )
+      await this.#take(stray, batch)
+    } catch (error) {
+      if (!(error instanceof RemoteError) || error.status !== 404) throw error
+      this.#warn('stray_gone', `the server does not know the stray batch ${batchId} any more`)
+      await this.#ended(batchId, 'cancelled', {})
+    }
+  }
+
+  async #take({ batchId }: StrayIn<'live'>, batch: WireBatch): Promise<void> {
+    const status = terminalStatus(batch.status)
+    if (!status) return this.#cancel(batchId)
+    const looks = this.#looks.get(batchId) ?? 0
+    this.#looks.set(batchId, looks + 1)
+    const files = { outputFileId: batch.output_file_id, errorFileId: batch.error_file_id }
+    const facts = { status, hasFiles: hasAnswers(files), total: batch.request_counts?.total, looks }
+    if (!awaitsFileIds(facts)) await this.#ended(batchId, status, files)
+  }
+
+  async #cancel(batchId: string): Promise<void> {
+    if (this.#cancelledMs.has(batchId)) return
+    await cancelBatch(this.#context, batchId)
+    this.#cancelledMs.set(batchId, this.#context.clock.now())
+  }
+
+  async #ended(
+    batchId: string,
+    status: TerminalStatus,
+    { outputFileId, errorFileId }: { outputFileId?: string | undefined; errorFileId?: string | undefined },
+  ): Promise<void> {
+    await this.#context.store.commit((draft) =>
+      draft.apply({
+        kind: 'stray-ended',
+        batchId,
+        status,
+        ...(outputFileId && { outputFileId }),
+        ...(errorFileId && { errorFileId }),
+      }),
+    )
+  }
+
+  async #collect(stray: StrayIn<'ended'>): Promise<void> {
+    if (this.#options.discarding || !hasAnswers(stray)) return this.settle(stray)
+    const { store } = this.#context
+    const suffix = strayFileName(stray.file, stray.place)
+    try {
+      await downloadAnswers(this.#context, stray, store.path(suffix), (remote, cause) =>
+        answersGone(stray, remote, cause),
+      )
+    } catch (error) {
+      if (!NightshiftError.is(error) || error.code !== 'answers_gone') throw error
+      this.#warn('answers_gone', error.message)
+      return this.settle(stray)
+    }
+    const { usage, costNanoUsd, unpriced } = await this.#totals(stray, suffix)
+    await store.commit((draft) => {
+      draft.apply({
+        kind: 'stray-received',
+        batchId: stray.batchId,
+        usage,
+        costNanoUsd,
+        ...(unpriced > 0 && { unpriced }),
+        litter: litterOf(stray, draft.state),
+      })
+      draft.name(suffix)
+    })
+  }
+
+  /** Adds up what all its replies used, whether anybody still waits for them or not. */
+  async #totals({ file, model }: Stray, suffix: string): Promise<ReplyTotals> {
+    const { store, clock } = this.#context
+    const totals = emptyTotals()
+    const onReply = (line: WireResultLine) =>
+      addReply(totals, line, this.#options.prices, {
+        model: model ?? modelOf(line),
+        api: 'batch',
+        at: clock.now(),
+      })
+    await scanResults(store, { id: file, suffix }, onReply)
+    return totals
+  }
+
+  /** Forgets what was received of a stray, after its last answer was given or when nobody waits for any. */
+  async settle(stray: Stray): Promise<void> {
+    const suffix = strayFileName(stray.file, stray.place)
+    await this.#context.store.commit((draft) => {
+      const litter = stray.phase === 'ended' ? litterOf(stray, draft.state) : []
+      draft.apply({ kind: 'stray-settled', batchId: stray.batchId, litter })
+      draft.forget(suffix)
+    })
+  }
+
+  #warn(code: string, message: string): void {
+    this.#context.emit({ kind: 'warning', code, message })
+  }
+}
+
+/** Its remote files, but for an input that its queue file's own batch was made of, too. */
+function litterOf({ inputFileId, outputFileId, errorFileId }: StrayIn<'ended'>, state: TaskState): string[] {
+  const files = [...state.files.values()]
+  const isUsed = files.some((file) => 'inputFileId' in file && file.inputFileId === inputFileId)
+  return [isUsed ? undefined : inputFileId, outputFileId, errorFileId].filter((id) => id !== undefined)
+}
+
+/** Of a queue file that is gone the model is not known; a reply names it. */
+function modelOf({ response }: WireResultLine): string {
+  const body = response?.body
+  const model = typeof body === 'object' && body !== null && 'model' in body ? body.model : undefined
+  return typeof model === 'string' ? model : ''
+}
+
+function answersGone({ batchId }: Stray, remote: string, cause: RemoteError): NightshiftError {
+  const message = `file ${remote} with the answers of the stray batch ${batchId} is gone from the server: what it cost is not counted`
+  return new NightshiftError('answers_gone', message, { cause })
+}

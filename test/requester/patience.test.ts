@@ -1,0 +1,124 @@
+import { describe, expect, test } from 'vitest'
+import { RemoteError } from '../../src/errors.ts'
+import { OpenAIRemoteApi } from '../../src/openai/remote-api.ts'
+import type { ProgressEvent } from '../../src/progress/events.ts'
+import { AccountGate } from '../../src/requester/account-gate.ts'
+import type { Context } from '../../src/requester/context.ts'
+import { Interrupted, Patience, pauseMs, WaitedTooLong, withPatience } from '../../src/requester/patience.ts'
+import { requesterSettings } from '../../src/requester/settings.ts'
+import { TaskStore } from '../../src/requester/store.ts'
+import { resolveOptions } from '../../src/util/options.ts'
+import { PowerLossFs } from '../support/power-loss-fs.ts'
+import { VirtualClock } from '../support/virtual-clock.ts'
+
+const HOUR_MS = 3_600_000
+const down = (retryAfterMs?: number) =>
+  new RemoteError('http_error', 'out of order', { status: 503, retryAfterMs, retryable: true })
+
+/** What waiting needs of a run, with a `maxWait` of an hour. */
+async function waiting() {
+  const clock = new VirtualClock()
+  const stop = new AbortController()
+  const events: ProgressEvent[] = []
+  const { options } = resolveOptions({ name: 'task', maxWait: 3600 }, { OPENAI_API_KEY: 'sk' })
+  const store = await TaskStore.open({
+    fs: new PowerLossFs(),
+    clock,
+    directory: '/d',
+    name: 'task',
+    guard: () => {},
+    keepTail: () => false,
+    isSideFile: () => false,
+  })
+  const fetch = () => Promise.reject(new Error('nothing is to be called'))
+  const context: Context = {
+    store,
+    api: new OpenAIRemoteApi({ apiKey: 'sk', timeoutMs: 1000, fetch }),
+    clock,
+    settings: requesterSettings(options),
+    emit: (event) => events.push(event),
+    stop: stop.signal,
+    cut: new AbortController().signal,
+  }
+  return { context, clock, stop, events }
+}
+
+describe('a pause', () => {
+  test('grows to a minute; a server may ask for more, but not for haste', () => {
+    expect([1, 2, 3, 7, 50].map((failures) => pauseMs(failures, undefined))).toEqual([
+      1000, 2000, 4000, 60_000, 60_000,
+    ])
+    expect(pauseMs(3, 0)).toBe(4000)
+    expect(pauseMs(1, 90_000)).toBe(90_000)
+  })
+})
+
+describe('patience', () => {
+  test('ends after maxWait, with what was waited for', async () => {
+    const { context, clock } = await waiting()
+    const begin = clock.now()
+    const call = withPatience(context, 'listing batches', async () => {
+      throw down()
+    })
+    await expect(call).rejects.toThrow(WaitedTooLong)
+    await expect(call).rejects.toThrow(/listing batches.*out of order/)
+    expect(clock.now() - begin).toBeGreaterThanOrEqual(HOUR_MS)
+    expect(clock.now() - begin).toBeLessThan(HOUR_MS + 120_000)
+  })
+
+  test('is not used up by a night in which the machine slept, nor by a clock that leaps', async () => {
+    const { context, clock } = await waiting()
+    const patience = new Patience(context, 'a call')
+    await patience.afterFailure(down())
+    for (const leap of [10 * HOUR_MS, -30 * HOUR_MS, 24 * HOUR_MS]) {
+      clock.jump(leap)
+      await patience.afterFailure(down())
+    }
+  })
+
+  test('says what is waited for, and until when', async () => {
+    const { context, clock, events } = await waiting()
+    const begin = clock.now()
+    await new Patience(context, 'a call').afterFailure(down(5000))
+    expect(events).toMatchObject([{ kind: 'waiting', reason: 'a call: out of order', untilMs: begin + 5000 }])
+  })
+
+  test('ends at once when the run is to stop', async () => {
+    const { context, stop } = await waiting()
+    stop.abort()
+    await expect(new Patience(context, 'a call').afterFailure(down())).rejects.toThrow(Interrupted)
+  })
+})
+
+describe('the gate to the account', () => {
+  test('is open until lines are refused, holds for longer each time, and opens with a clean batch', async () => {
+    const { context, clock } = await waiting()
+    const gate = new AccountGate(context)
+    await gate.pass()
+    const holds: number[] = []
+    for (let round = 0; round < 8; round++) {
+      const begin = clock.now()
+      gate.refused('no money')
+      await gate.pass()
+      holds.push(clock.now() - begin)
+    }
+    expect(holds).toEqual([30_000, 30_000, 30_000, 30_000, 30_000, 32_000, 60_000, 60_000])
+    gate.answered()
+    const begin = clock.now()
+    await gate.pass()
+    expect(clock.now()).toBe(begin)
+  })
+
+  test('gives up after maxWait', async () => {
+    const { context } = await waiting()
+    const gate = new AccountGate(context)
+    const round = async () => {
+      gate.refused('no money')
+      await gate.pass()
+    }
+    const forEver = async () => {
+      for (;;) await round()
+    }
+    await expect(forEver()).rejects.toThrow(WaitedTooLong)
+  })
+})
