@@ -18,6 +18,16 @@ export type ParsedArguments<Options, Flags> =
   | { readonly help: true }
   | { readonly help: false; readonly options: Options; readonly flags: Flags }
 
+/** The same for a command that also takes words without a flag: `words`, in their order. */
+export type ParsedCommandLine<Options, Flags> =
+  | { readonly help: true }
+  | {
+      readonly help: false
+      readonly words: readonly string[]
+      readonly options: Options
+      readonly flags: Flags
+    }
+
 interface Problem {
   readonly code: 'secret_flag' | 'unknown_flag' | 'unexpected_argument' | 'repeated_flag' | 'bad_option'
   readonly message: string
@@ -30,6 +40,8 @@ interface Reading {
   /** Flags that were given a value they cannot have: they are not missing as well. */
   readonly refused: Set<string>
   readonly problems: Problem[]
+  /** Takes what is neither a flag nor the value of one. */
+  readonly onWord: (word: string) => void
 }
 
 /**
@@ -51,24 +63,61 @@ export function parseArguments(
   table: OptionTable,
   ownFlags: z.ZodObject = z.object({}),
 ): ParsedArguments<OptionInput<OptionTable>, unknown> {
-  const spellings = flagSpellings([...tableFlags(table), ...flagsOf(ownFlags)])
+  const problems: Problem[] = []
+  const reading = read(argv, allSpellings(table, ownFlags), {
+    problems,
+    onWord: (word) => void problems.push(positional(word)),
+  })
+  return reading ? { help: false, ...understood(reading, table, ownFlags) } : { help: true }
+}
+
+/** Reads the command line of a command that takes words, such as the name of a task; all after `--` is words. */
+export function parseCommandLine<Table extends OptionTable, Own extends z.ZodObject>(
+  argv: readonly string[],
+  table: Table,
+  ownFlags: Own,
+): ParsedCommandLine<OptionInput<Table>, z.output<Own>>
+export function parseCommandLine(
+  argv: readonly string[],
+  table: OptionTable,
+  ownFlags: z.ZodObject,
+): ParsedCommandLine<OptionInput<OptionTable>, unknown> {
+  const words: string[] = []
+  const onWord = (word: string) => void words.push(word)
+  const reading = read(argv, allSpellings(table, ownFlags), { problems: [], onWord })
+  return reading ? { help: false, words, ...understood(reading, table, ownFlags) } : { help: true }
+}
+
+const allSpellings = (table: OptionTable, ownFlags: z.ZodObject) =>
+  flagSpellings([...tableFlags(table), ...flagsOf(ownFlags)])
+
+/** Undefined when help was asked for. */
+function read(
+  argv: readonly string[],
+  spellings: Reading['spellings'],
+  sinks: Pick<Reading, 'problems' | 'onWord'>,
+): Reading | undefined {
   const end = argv.indexOf('--')
   const named = end < 0 ? argv : argv.slice(0, end)
-  if (named.some((token) => token === '--help' || token === '-h')) return { help: true }
+  if (named.some((token) => token === '--help' || token === '-h')) return undefined
 
-  const reading: Reading = { spellings, values: new Map(), refused: new Set(), problems: [] }
+  const reading: Reading = { spellings, values: new Map(), refused: new Set(), ...sinks }
   for (let at = 0; at < named.length; ) at += readToken(reading, named[at] ?? '', named[at + 1])
-  for (const token of end < 0 ? [] : argv.slice(end + 1)) reading.problems.push(positional(token))
+  for (const word of end < 0 ? [] : argv.slice(end + 1)) reading.onWord(word)
+  return reading
+}
+
+function understood(reading: Reading, table: OptionTable, ownFlags: z.ZodObject) {
   const options = givenOptions(reading, table)
   const flags = ownValues(reading, ownFlags)
   if (reading.problems.length > 0) throw usageError(reading.problems)
-  return { help: false, options, flags }
+  return { options, flags }
 }
 
 /** Reads one token, with the one after it where that is its value; returns how many it took. */
 function readToken(reading: Reading, token: string, next: string | undefined): 1 | 2 {
   if (!token.startsWith('-') || token === '-') {
-    reading.problems.push(positional(token))
+    reading.onWord(token)
     return 1
   }
   const equals = token.indexOf('=')

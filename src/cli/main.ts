@@ -1,17 +1,24 @@
 #!/usr/bin/env node
-import { createRequire } from 'node:module'
-import { UsageError } from '../errors.ts'
+import { NightshiftError, UsageError } from '../errors.ts'
+import { systemClock } from '../util/clock.ts'
 import { nearest } from '../util/option-names.ts'
+import { VERSION } from '../util/version.ts'
+import type { CommandIo } from './command-io.ts'
 import { checkNodeVersion } from './node-version.ts'
 import { describeError } from './report-error.ts'
-import { listenForSignals } from './signals.ts'
+import { type Interruption, listenForSignals, SIGNAL_EXIT_CODES } from './signals.ts'
 
 const HELP = `nightshift: large LLM jobs at half price, without losing or re-paying an answer
 
 Usage: nightshift COMMAND [flags]
 
 Commands:
+  status      where a task stands; also while it runs
+  explain     all that happened to one request of a task
+  batches     list or cancel a task's batches at the server
+  files       list a task's files at the server, or delete what nothing needs
   emulate     serve a local OpenAI Batch API, for trials and tests without a key
+  lint        check the input file of a batch, without a network
 
   --help      this text; with a command, its own
   --version   the version
@@ -19,39 +26,60 @@ Commands:
 A task is a program of its own: subclass TaskManager, call runTask, and run it with --help.
 `
 
-interface CommandIo {
-  readonly stdout: (line: string) => void
-  readonly signal: AbortSignal
-}
-
 type Command = (argv: readonly string[], io: CommandIo) => Promise<number>
 
 /** Each command is loaded only when it is called: help must be quick. */
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
+  status: async () => (await import('./status.ts')).status,
+  explain: async () => (await import('./explain.ts')).explain,
+  batches: async () => (await import('./batches.ts')).batches,
+  files: async () => (await import('./files.ts')).files,
   emulate: async () => (await import('./emulate.ts')).emulate,
+  lint: async () => (await import('./lint.ts')).lint,
 }
 
 async function main(argv: readonly string[]): Promise<number> {
   checkNodeVersion(process.versions.node)
   const [name, ...rest] = argv
   if (name === undefined || name === '--help' || name === '-h' || name === 'help') return print(HELP)
-  if (name === '--version' || name === '-v') return print(`${version()}\n`)
+  if (name === '--version' || name === '-v') return print(`${VERSION}\n`)
   const load = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
   if (!load) throw unknownCommand(name)
   const command = await load()
-  const interruption = listenForSignals(() => undefined)
-  return command(rest, { stdout: (line) => process.stdout.write(`${line}\n`), signal: interruption.stop })
+  return run(
+    command,
+    rest,
+    listenForSignals(() => undefined),
+  )
 }
+
+const WIDTH_WITHOUT_TERMINAL = 80
+
+async function run(command: Command, argv: readonly string[], interruption: Interruption): Promise<number> {
+  const io: CommandIo = {
+    stdout: (line) => process.stdout.write(`${line}\n`),
+    signal: interruption.stop,
+    columns: process.stdout.columns ?? WIDTH_WITHOUT_TERMINAL,
+    clock: systemClock,
+  }
+  try {
+    return await command(argv, io)
+  } catch (error) {
+    const signal = interruption.signal()
+    if (!signal || !isInterruption(error)) throw error
+    return SIGNAL_EXIT_CODES[signal]
+  }
+}
+
+/** What a command ends with that was in the middle of something. */
+const isInterruption = (error: unknown): boolean =>
+  NightshiftError.is(error) && ['interrupted', 'lock_aborted', 'aborted'].includes(error.code)
+
+const isBrokenPipe = (error: Error): boolean => 'code' in error && error.code === 'EPIPE'
 
 function print(text: string): number {
   process.stdout.write(text)
   return 0
-}
-
-function version(): string {
-  const manifest: unknown = createRequire(import.meta.url)('../../package.json')
-  const isManifest = typeof manifest === 'object' && manifest !== null && 'version' in manifest
-  return isManifest ? String(manifest.version) : 'unknown'
 }
 
 function unknownCommand(name: string): UsageError {
@@ -59,6 +87,12 @@ function unknownCommand(name: string): UsageError {
   const hint = meant ? `; did you mean ${meant}?` : '; see nightshift --help'
   return new UsageError('unknown_command', `there is no command "${name}"${hint}`)
 }
+
+// Whoever reads the output may stop reading, as `head` does: there is nobody left to tell.
+process.stdout.on('error', (error) => {
+  if (!isBrokenPipe(error)) throw error
+  process.exit(0)
+})
 
 try {
   process.exitCode = await main(process.argv.slice(2))

@@ -2,7 +2,8 @@ import { join } from 'node:path'
 import type { z } from 'zod'
 import type { AnswerFunction } from '../emulator/answers.ts'
 import { createEmulator, type Emulator } from '../emulator/create-emulator.ts'
-import { errorText, NightshiftError, StateError } from '../errors.ts'
+import type { Scenario } from '../emulator/scenario.ts'
+import { errorText, NightshiftError, StateError, UsageError } from '../errors.ts'
 import type { Endpoint } from '../openai/wire.ts'
 import { TerminalReporter } from '../progress/terminal-reporter.ts'
 import type { TaskManager, TaskManagerOptions } from '../task/task-manager.ts'
@@ -14,6 +15,7 @@ import { parseArguments } from './args.ts'
 import { renderHelp } from './help.ts'
 import { checkNodeVersion } from './node-version.ts'
 import { describeError } from './report-error.ts'
+import { readScenario } from './scenario-file.ts'
 import { type Interruption, listenForSignals, SIGNAL_EXIT_CODES } from './signals.ts'
 import { summaryText } from './summary-text.ts'
 
@@ -82,6 +84,8 @@ async function runCommand(
   }
   const chosen: TaskOptions = { name, ...options, ...parsed.options }
   const emulator = chosen.emulator ? emulatorOnDemand(chosen, answers) : undefined
+  if (chosen.scenario !== undefined && !emulator) throw scenarioWithoutEmulator(chosen.scenario)
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', ignoreBrokenPipe)
   const interruption = listenForSignals((message) => process.stderr.write(`${message}\n`))
   try {
     const task = new Task(taskOptions(chosen, parsed.flags, interruption, emulator))
@@ -98,7 +102,16 @@ async function runCommand(
   } finally {
     interruption.end()
     await emulator?.close()
+    for (const stream of [process.stdout, process.stderr]) stream.off('error', ignoreBrokenPipe)
   }
+}
+
+const scenarioWithoutEmulator = (path: string): UsageError =>
+  new UsageError('scenario_without_emulator', `--scenario ${path} is for the emulator: add --emulator`)
+
+/** A terminal that went away, or a reader that stopped reading, is no reason to stop the work. */
+function ignoreBrokenPipe(error: Error): void {
+  if (!('code' in error && (error.code === 'EPIPE' || error.code === 'EIO'))) throw error
 }
 
 /** What a signal leads to while the task is being opened, before there is a run to sum up. */
@@ -133,12 +146,13 @@ interface EmulatorOnDemand extends Pick<Emulator, 'fetch' | 'close'> {
 
 /** Started by the first call: by then the task is locked and in order, so that no two emulators share a folder. */
 function emulatorOnDemand(options: TaskOptions, answers: AnswerFunction | undefined): EmulatorOnDemand {
+  const scenario = options.scenario === undefined ? undefined : readScenario(options.scenario)
   let emulator: Emulator | undefined
   const failed = new AbortController()
   return {
     fetch: async (input, init) => {
       try {
-        emulator ??= startEmulator(options, answers)
+        emulator ??= startEmulator(options, { answer: answers, scenario })
       } catch (error) {
         failed.abort(error)
         throw error
@@ -151,14 +165,20 @@ function emulatorOnDemand(options: TaskOptions, answers: AnswerFunction | undefi
   }
 }
 
-function startEmulator(options: TaskOptions, answers: AnswerFunction | undefined): Emulator {
+interface EmulatorKind {
+  readonly answer: AnswerFunction | undefined
+  readonly scenario: Scenario | undefined
+}
+
+function startEmulator(options: TaskOptions, { answer, scenario }: EmulatorKind): Emulator {
   const { taskDir } = resolveOptions(options).options
   const dataDir = join(taskDir, '.emulator')
   try {
     return createEmulator({
       dataDir,
-      failureRate: EMULATOR_FAILURE_RATE,
-      ...(answers && { answer: answers }),
+      // With a scenario, nothing else goes wrong.
+      ...(scenario ? { scenario } : { failureRate: EMULATOR_FAILURE_RATE }),
+      ...(answer && { answer }),
     })
   } catch (error) {
     if (NightshiftError.is(error)) throw error

@@ -6,6 +6,7 @@ const OUTCOMES: Readonly<Record<RunSummary['outcome'], string>> = {
   limits: 'stopped by a limit; raise it and run again to go on',
   'failed-batches': 'stopped by failed batches; the rest was done',
   'pass-ratio': 'stopped because too many answers were unusable; run again to go on',
+  waited: 'stopped after waiting for as long as --max-wait allows; run again to go on',
   'only-process': 'everything that came back was processed; run without --only-process to go on',
   interrupted: 'interrupted; run again to go on',
   'no-run': 'opened and closed without a run',

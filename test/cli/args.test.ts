@@ -63,7 +63,7 @@ describe('options', () => {
   })
 
   test('every number is read in every form', () => {
-    const names = (['maxTaskRequests', 'maxRetries', 'maxExpiries', 'showErrors'] as const).map(
+    const names = (['maxTaskRequests', 'maxSessionRequests', 'showWarnings', 'showErrors'] as const).map(
       (name) => name,
     )
     fc.assert(
@@ -117,9 +117,9 @@ describe('mistakes', () => {
     ['--max-retries 1 --max_retries 1', 'repeated_flag', '--max_retries sets --max-retries a second time'],
     ['--run --no-run', 'repeated_flag', '--no-run sets --run a second time'],
     ['--name a --task-prefix b', 'repeated_flag', '--task-prefix sets --name a second time'],
-    ['--max-retries two', 'bad_option', '--max-retries is "two", but must be a whole number, 0 or more'],
+    ['--max-retries two', 'bad_option', '--max-retries is "two", but must be a whole number from 0 to 65535'],
     ['--max-retries=', 'bad_option', '--max-retries is ""'],
-    ['--max-retries -1', 'bad_option', '--max-retries is -1, but must be a whole number, 0 or more'],
+    ['--max-retries -1', 'bad_option', '--max-retries is -1, but must be a whole number from 0 to 65535'],
     ['--max-retries', 'bad_option', '--max-retries needs a value'],
     ['--task-dir --emulator', 'bad_option', '--task-dir needs a value'],
     ['--task-dir -x', 'bad_option', 'is given as --task-dir=-…'],

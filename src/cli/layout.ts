@@ -1,0 +1,48 @@
+import { formatCount, formatUsd } from '../util/format.ts'
+import { cutText, oneLine, wrapText } from '../util/text.ts'
+
+/** Below this width labels stand above their text. */
+const NARROW = 60
+const LABEL_WIDTH = 12
+const NARROWEST = 20
+
+/** Text wrapped to a width, each line with that many spaces before it. Only a word longer than a line is broken. */
+export function indented(text: string, columns: number, indent: number): string[] {
+  const width = Math.max(NARROWEST, columns - indent)
+  return wrapText(text, width)
+    .flatMap((line) => pieces(line, width))
+    .map((line) => ' '.repeat(indent) + line)
+}
+
+function pieces(line: string, width: number): string[] {
+  if (line.length <= width) return [line]
+  const characters = Array.from(line)
+  const count = Math.ceil(characters.length / width)
+  return Array.from({ length: count }, (_, at) => characters.slice(at * width, (at + 1) * width).join(''))
+}
+
+/** A label and its text, side by side where there is room. */
+export function field(label: string, text: string, columns: number): string[] {
+  if (columns < NARROW) return [`  ${label}`, ...indented(text, columns, 4)]
+  const [first = '', ...others] = indented(text, columns, LABEL_WIDTH + 2)
+  return [`  ${label.padEnd(LABEL_WIDTH)}${first.trimStart()}`, ...others]
+}
+
+/** An ISO time in UTC as people read it: `2026-01-01 09:30:00Z`. */
+export const timeText = (iso: string): string => `${iso.slice(0, 10)} ${iso.slice(11, 19)}Z`
+
+/** A value as JSON that can be wrapped, cut to a length in characters. */
+export const jsonText = (value: unknown, most: number): string =>
+  cutText(oneLine(JSON.stringify(value, null, 1) ?? ''), most)
+
+/** `1 batch`, `1,200 batches`. */
+export const amount = (count: number, one: string, many = `${one}s`): string =>
+  `${formatCount(count)} ${count === 1 ? one : many}`
+
+const CENT = 0.01
+
+/** A cost in USD. What is less than a cent, as single requests mostly are, is given to two digits: `$0.000012`. */
+export function costText(usd: number): string {
+  if (usd === 0 || usd >= CENT) return formatUsd(Math.round(usd * 1e9))
+  return `$${usd.toFixed(Math.min(9, 1 - Math.floor(Math.log10(usd))))}`
+}
