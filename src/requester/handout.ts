@@ -45,6 +45,8 @@ export class Handout {
   readonly #opened = new Set<string>()
   /** Requests that were handed out and not judged yet, and the source of each. */
   readonly #outstanding = new Map<number, string>()
+  /** Results of direct calls among them: should the consumer break off, nothing else would bring them again. */
+  readonly #directOutstanding = new Map<number, RequestResult>()
   #reading: string | undefined
 
   constructor(context: Context, options: HandoutOptions) {
@@ -88,22 +90,36 @@ export class Handout {
   /** A handed-out result has its verdict. */
   judged(request: number): void {
     this.#outstanding.delete(request)
+    this.#directOutstanding.delete(request)
+    const given = this.#ready.findIndex((result) => result.request === request)
+    if (given >= 0) this.#ready.splice(given, 1)
     if (this.#outstanding.size === 0) this.#options.onChange()
   }
 
   /** Results as they come, direct ones first. `mayGiveMore` says whether to wait for others, and throws what stopped the run. */
   async *results(mayGiveMore: () => boolean): AsyncGenerator<RequestResult> {
-    for (;;) {
-      const news = this.#options.news.wait()
-      const goesOn = mayGiveMore()
-      if (this.#context.stop.aborted) return
-      const direct = this.#ready.shift()
-      const source = direct ? undefined : this.#unopened()
-      if (direct) yield this.#handOut(direct, DIRECT_SOURCE)
-      else if (source) yield* this.#resultsOf(source, mayGiveMore)
-      else if (goesOn) await news
-      else return
+    try {
+      for (;;) {
+        const news = this.#options.news.wait()
+        const goesOn = mayGiveMore()
+        if (this.#context.stop.aborted) return
+        const direct = this.#ready.shift()
+        const source = direct ? undefined : this.#unopened()
+        if (direct) yield this.#handOutDirect(direct)
+        else if (source) yield* this.#resultsOf(source, mayGiveMore)
+        else if (goesOn) await news
+        else return
+      }
+    } finally {
+      this.#takeBack()
     }
+  }
+
+  /** Whoever broke off may come back: what was not judged is handed out again then. */
+  #takeBack(): void {
+    this.#ready.unshift(...this.#directOutstanding.values())
+    this.#directOutstanding.clear()
+    this.#outstanding.clear()
   }
 
   async *#resultsOf(source: Source, mayGiveMore: () => boolean): AsyncGenerator<RequestResult> {
@@ -114,7 +130,7 @@ export class Handout {
     try {
       for await (const result of source.results()) {
         for (let direct = this.#ready.shift(); direct; direct = this.#ready.shift())
-          yield this.#handOut(direct, DIRECT_SOURCE)
+          yield this.#handOutDirect(direct)
         yield this.#handOut(result, id)
         mayGiveMore()
         if (this.#context.stop.aborted) return
@@ -126,6 +142,11 @@ export class Handout {
       this.#reading = undefined
       this.#options.onChange()
     }
+  }
+
+  #handOutDirect(result: RequestResult): RequestResult {
+    this.#directOutstanding.set(result.request, result)
+    return this.#handOut(result, DIRECT_SOURCE)
   }
 
   #handOut(result: RequestResult, source: string): RequestResult {

@@ -7,17 +7,20 @@ import type { TaskOutput } from './output.ts'
 
 export const PROJECTED = '_output.json'
 
-/** Makes `<name>_output.json` when the output has such a form and the file is missing or older than the lines. */
+/**
+ * Makes `<name>_output.json` when the output has such a form and the file is missing or older than the lines.
+ * `hasNewLines`: lines came in this run, so that it is older whatever the clocks say.
+ */
 export async function projectOutput(
   requester: GPTRequester,
   output: TaskOutput,
-  fs: FileSystem,
+  { fs, hasNewLines }: { readonly fs: FileSystem; readonly hasNewLines: boolean },
 ): Promise<void> {
   if (!output.project) return
   const log = requester.path(output.suffix(1))
   const target = requester.path(PROJECTED)
   if (requester.fileLength(output.suffix(1)) === 0) return removeIfThere(fs, target)
-  if (await isNewer(target, log)) return
+  if (!hasNewLines && (await isNewer(target, log))) return
   await removeTemporaries(fs, target)
   await replaceFile(fs, target, await output.project(entriesOf(fs, log)))
 }

@@ -124,15 +124,20 @@ export class TaskRun<Answer> {
     this.#requester = requester
     try {
       this.#checkOutput(requester)
+      const writtenBefore = requester.fileLength(this.#output.suffix(1))
       setParams(requester.params)
       this.#emit({ kind: 'run-started', task: settings.options.name, counts: requestCounts(requester.state) })
       await this.#finishWipe(requester)
       if (settings.options.run) await this.#work(requester)
-      await projectOutput(requester, this.#output, this.#options.dependencies.fs ?? nodeFileSystem)
+      const hasNewLines = requester.fileLength(this.#output.suffix(1)) !== writtenBefore
+      const { fs = nodeFileSystem } = this.#options.dependencies
+      await projectOutput(requester, this.#output, { fs, hasNewLines })
       const summary = this.#summary(requester)
-      this.#emit({ kind: 'run-finished', outcome: summary.outcome, counts: requestCounts(requester.state) })
+      const counts = requestCounts(requester.state)
       await callHook('onFinish', () => hooks.onFinish(summary))
       await requester.close()
+      // Only now: what fails while the run winds down is a failure of the run.
+      this.#emit({ kind: 'run-finished', outcome: summary.outcome, counts })
       return summary
     } catch (error) {
       await this.#closeAfter(error, requester)

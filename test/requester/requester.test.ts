@@ -143,6 +143,25 @@ describe('a requester by itself', () => {
 })
 
 describe('judge', () => {
+  test.each([
+    ['direct calls', { forceDirect: true }],
+    ['batches', {}],
+  ])('results of %s that a consumer broke off at are given again', async (_, over) => {
+    const rig = harness()
+    await using requester = requesterOf(rig, over)
+    await requester.open()
+    await addAll(requester, requests(6))
+    for (let seen = 0; seen < 3; seen++) {
+      for await (const { outcome } of requester.results()) {
+        expect(outcome.kind).toBe('reply')
+        break
+      }
+    }
+    for await (const result of requester.results()) await requester.judge(result, accept(result.key))
+    expect(requester.outcome.kind).toBe('complete')
+    expect(taskLines<string>(rig.dir, '_output.jsonl').sort()).toEqual(names(6))
+  })
+
   test('commits retry and reject with their reasons', async () => {
     const rig = harness()
     await using requester = requesterOf(rig, { maxRetries: 1 })

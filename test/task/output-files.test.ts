@@ -126,6 +126,15 @@ describe('JsonOutput', () => {
     expect(taskLines(dir, '_output.jsonl')).toHaveLength(7)
   })
 
+  test('is made again after new lines, even when a clock that was set back calls them old', async () => {
+    const { options, dir } = harness()
+    await new Sum(options({ maxBatchRequests: 2, maxSessionRequests: 4 })).run()
+    const ahead = Date.now() / 1000 + 86_400
+    utimesSync(`${dir}/task_output.json`, ahead, ahead)
+    await new Sum(options()).run()
+    expect(JSON.parse(readTaskFile(dir, '_output.json'))).toEqual({ sum: 21 })
+  })
+
   test('is made again when the file is missing or older than the lines, and only then', async () => {
     const { options, dir } = harness()
     await new Sum(options()).run()
