@@ -67,6 +67,15 @@ const queueOf = (list: readonly (readonly number[])[], limits: SealSettings): Ta
 
 const groups = fc.array(fc.array(fc.nat(900), { maxLength: 12 }), { maxLength: 4 })
 
+/** Requests that are enqueued together get their numbers model by model. */
+function inNumberedOrder(list: readonly (readonly number[])[]) {
+  let number = 0
+  return list.flatMap((sizes) => {
+    const together = sizes.map((size) => ({ size, model: ++number % 3 === 0 ? 'other' : 'm' }))
+    return [...Map.groupBy(together, ({ model }) => model).values()].flat()
+  })
+}
+
 describe('a queue that is filled with anything', () => {
   test('has no file beyond its limits', () => {
     fc.assert(
@@ -101,12 +110,28 @@ describe('a queue that is filled with anything', () => {
         const queued = [...files.values()].reduce((sum, { requests }) => sum + requests, 0)
         expect(counters.requests).toBe(list.flat().length)
         expect(counters.pending).toBe(queued)
-        const sizes = list.flat().map((size, at) => {
-          const body = JSON.stringify({ model: at % 3 === 2 ? 'other' : 'm', input: 'x'.repeat(size) })
+        const sizes = inNumberedOrder(list).map(({ model, size }, at) => {
+          const body = JSON.stringify({ model, input: 'x'.repeat(size) })
           return `{"custom_id":"r${at + 1}-0","method":"POST","url":"/v1/responses","body":${body}}\n`.length
         })
         expect(counters.failed).toBe(sizes.filter((size) => size > maxLineBytes(limits)).length)
       }),
+      {
+        examples: [
+          [
+            [
+              [0, 0, 0, 0],
+              [0, 456, 0, 0, 0, 0, 0],
+            ],
+            settingsOf({
+              minBatchRequests: 1,
+              maxBatchRequests: 1,
+              maxBatchBytes: 551,
+              maxDirectRequests: 1,
+            }),
+          ],
+        ],
+      },
     )
   })
 

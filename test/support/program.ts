@@ -39,18 +39,13 @@ export function startProgram(
   return startNode(['--import', 'tsx', ...flags, file, ...args], env, command)
 }
 
-/**
- * Runs Node in the folder of this repository; see `startProgram`. `args`: its flags, the file, and the file's own. `as`:
- * on whose behalf, where that is not the caller's own.
- */
+/** Runs Node in the folder of this repository; see `startProgram`. `args`: its flags, the file, and the file's own. */
 export function startNode(
   args: readonly string[],
   env: Readonly<Record<string, string>>,
   command = process.execPath,
-  as: { readonly uid?: number; readonly gid?: number } = {},
 ): Program {
   const child = spawn(command, args, {
-    ...as,
     cwd: ROOT,
     env: { PATH: process.env.PATH, HOME: process.env.HOME, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
