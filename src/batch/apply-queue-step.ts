@@ -41,7 +41,7 @@ const FRESH: RequestRecord = { state: 'pending', call: 'queued', attempt: 0, que
 
 export function requeue(state: TaskState, table: RequestTable, step: StepOf<'requeue'>): TaskState {
   const expired = step.why === 'expired' || step.why === 'cancelled'
-  const isBlameless = step.why === 'expired' || step.why === 'refused'
+  const isBlameless = expired || step.why === 'refused'
   const files = leave(state, table, step.requests, isBlameless ? 1 : 0)
   let neverSent = 0
   for (const request of step.requests) {

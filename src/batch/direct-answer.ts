@@ -12,7 +12,7 @@ export type CallEnd =
   | { readonly kind: 'lost'; readonly timedOut: boolean }
 
 export interface CallFacts {
-  /** Answers to this attempt that were lost so far, this one included. */
+  /** Answers to this attempt that were, or may have been, lost so far, this one included. */
   readonly losses: number
   /** Different requests that got no answer of their own since the last good one, this one included. */
   readonly failing: number
@@ -55,6 +55,13 @@ export function planAfterCall(end: CallEnd, facts: CallFacts): CallPlan {
 /** Whether an answer shows that the server works: whatever it says is about the request. */
 export const isSoundAnswer = (end: CallEnd): boolean =>
   end.kind === 'answered' && (end.failure?.status ?? 200) < 500 && !(end.failure && refusalOf(end.failure))
+
+/** Whether the work may have been done although no answer of its own came back: a gateway only says that it got none. */
+export function mayHaveActed(end: CallEnd): boolean {
+  if (end.kind !== 'answered') return end.kind === 'lost'
+  const status = end.failure?.status ?? 200
+  return status === 502 || status === 504 || (status >= 520 && status !== 529)
+}
 
 /** Bad gateway, unavailable, gateway timeout, overloaded. A plain 500 may well be about one request. */
 const isServerDown = (status: number | undefined): boolean =>

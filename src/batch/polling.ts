@@ -34,17 +34,25 @@ const TERMINAL = ['completed', 'failed', 'expired', 'cancelled'] as const
 export const terminalStatus = (status: string): (typeof TERMINAL)[number] | undefined =>
   TERMINAL.find((one) => one === status)
 
-/** Looks at a completed batch before its missing file ids are believed: they may come a moment later. */
+/** Looks at an ended batch before its missing file ids are believed: they may come a moment later. */
 export const MAX_FILE_ID_LOOKS = 5
 
 export interface EndedFacts {
   readonly status: string
-  readonly hasFiles: boolean
-  /** `request_counts.total`, undefined when the server does not say. */
-  readonly total: number | undefined
+  readonly hasOutput: boolean
+  readonly hasErrors: boolean
+  /** `request_counts`, undefined when the server does not say. */
+  readonly counts: { readonly total: number; readonly completed: number; readonly failed: number } | undefined
   readonly looks: number
 }
 
-/** True when a batch says it is over but should be asked again, since answers without a file cannot be. */
-export const awaitsFileIds = ({ status, hasFiles, total, looks }: EndedFacts): boolean =>
-  status === 'completed' && !hasFiles && total !== 0 && looks < MAX_FILE_ID_LOOKS
+/**
+ * True when a batch says it is over but should be asked again, since answers without a file cannot be. Counts only
+ * say whether it is worth to ask: what they promise is not believed for ever.
+ */
+export function awaitsFileIds({ status, hasOutput, hasErrors, counts, looks }: EndedFacts): boolean {
+  if (looks >= MAX_FILE_ID_LOOKS) return false
+  const mustHaveSome = status === 'completed' || (!counts && status !== 'failed')
+  if (mustHaveSome && !hasOutput && !hasErrors) return true
+  return counts !== undefined && ((counts.completed > 0 && !hasOutput) || (counts.failed > 0 && !hasErrors))
+}

@@ -12,7 +12,7 @@ import { amount, indented, timeText } from './layout.ts'
 import { readableDisk } from './local-command.ts'
 import { type ServerPlace, withServer } from './server-command.ts'
 
-export const BATCHES_HELP = `nightshift batches list TASK           the task's batches at the server
+export const BATCHES_HELP = `nightshift batches list TASK            the task's batches at the server
 nightshift batches cancel TASK [ID...]  cancel unfinished ones
 
   --all            list: also batches of other tasks and programs

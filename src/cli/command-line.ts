@@ -49,7 +49,10 @@ export function readCommand<Table extends OptionTable, Own extends z.ZodObject>(
   const needed = usage.match(/\b[A-Z]{2,}\b(?!\.\.\.)/g) ?? []
   const missing = needed.slice(words.length)
   if (missing.length > 0)
-    throw new UsageError('missing_argument', `${missing.join(' and ')} is missing: ${usage}`)
+    throw new UsageError(
+      'missing_argument',
+      `${missing.join(' and ')} ${missing.length === 1 ? 'is' : 'are'} missing: ${usage}`,
+    )
   const [surplus] = usage.includes('...') ? [] : words.slice(needed.length)
   if (surplus !== undefined)
     throw new UsageError('unexpected_argument', `${quoteValue(surplus)} is one word too many: ${usage}`)
@@ -66,7 +69,7 @@ export function readAction<Action extends string>(
   if (first === '--help' || first === '-h') return undefined
   const action = actions.find((one) => one === first)
   if (action !== undefined) return { action, rest }
-  const found = first === undefined ? 'nothing' : quoteValue(first)
-  const message = `nightshift ${command} is followed by ${actions.join(' or ')}, not ${found}; see nightshift ${command} --help`
+  const found = first === undefined ? '' : `, not ${quoteValue(first)}`
+  const message = `nightshift ${command} needs an action: ${actions.join(' or ')}${found}; see nightshift ${command} --help`
   throw new UsageError('unknown_action', message)
 }

@@ -16,10 +16,13 @@ export const EMULATE_HELP = `nightshift emulate: a local server that speaks the 
 
   --port N           port to listen on (default 4100; 0 takes any free one)
   --host HOST        address to listen on (default 127.0.0.1)
-  --upstream URL     OpenAI-compatible server that answers, with its version part: http://127.0.0.1:11434/v1
+  --upstream URL     OpenAI-compatible server that answers, with its version
+                     part: http://127.0.0.1:11434/v1
   --data-dir DIR     keep files and batches there (default: in memory)
-  --scenario FILE    JSON that says what goes wrong, and when: see docs/scenarios.md
-  --failure-rate R   share of requests, 0 to 1, whose first attempt fails (default 0)
+  --scenario FILE    JSON that says what goes wrong, and when: see
+                     docs/scenarios.md
+  --failure-rate R   share of requests, 0 to 1, whose first attempt fails
+                     (default 0)
   --run-ms MS        time that a batch takes at least (default 500)
   --help             this text`
 
@@ -31,7 +34,7 @@ const FLAGS = {
   scenario: { type: 'string' },
   'failure-rate': { type: 'string' },
   'run-ms': { type: 'string' },
-  help: { type: 'boolean', default: false },
+  help: { type: 'boolean', short: 'h', default: false },
 } as const satisfies ParseArgsConfig['options']
 
 /**

@@ -2,7 +2,7 @@ import type { HistoryEvent } from '../requester/history.ts'
 import { assertNever } from '../util/exhaustive.ts'
 import { formatCount } from '../util/format.ts'
 import { oneLine } from '../util/text.ts'
-import { costText, jsonText } from './layout.ts'
+import { amount, costText, jsonText } from './layout.ts'
 
 /** What one event says, as one line for people. */
 export function eventText(event: HistoryEvent): string {
@@ -66,11 +66,11 @@ type EventOf<Kind extends HistoryEvent['kind']> = Extract<HistoryEvent, { kind: 
 
 const WHY: Readonly<Record<EventOf<'queued-again'>['why'], string>> = {
   retry: 'asked again',
-  expired: 'came back expired, queued again',
-  cancelled: 'came back cancelled, queued again',
-  refused: 'the account or the key was refused, queued again',
-  healed: 'the batch failed for the fault of others, queued again',
-  unsent: 'not sent, queued again',
+  expired: 'came back expired; queued again',
+  cancelled: 'came back cancelled; queued again',
+  refused: 'the account or the key was refused; queued again',
+  healed: 'the batch failed for the fault of others; queued again',
+  unsent: 'not carried out; queued again',
   uncertain: 'sent again, although it may have been answered',
 }
 
@@ -93,7 +93,7 @@ function faultsText(faults: EventOf<'batch-ended'>['faults']): string {
 
 function tokensText({ inputTokens, outputTokens }: EventOf<'received'>): string {
   if (inputTokens === undefined || outputTokens === undefined) return ''
-  return `, ${formatCount(inputTokens)} tokens in, ${formatCount(outputTokens)} out`
+  return `, ${amount(inputTokens, 'token')} in, ${formatCount(outputTokens)} out`
 }
 
 /** What is known of the reply behind an event. */

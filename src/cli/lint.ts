@@ -17,11 +17,13 @@ export interface LintIo {
 export const LINT_HELP = `nightshift lint FILE: check the input file of a batch, without a network
 
   --json             print one JSON object instead of lines of text
-  --max-findings N   how many findings are shown; the rest is counted (default 100)
+  --max-findings N   how many findings are shown (default 100); the others are
+                     counted
   --help             this text
 
-An error is what the server would refuse the whole batch for; a warning is what one request would fail for, or what
-other servers take differently. Exit code 0 without errors, 1 with errors, 2 when the file cannot be read.`
+An error is what the server would refuse the whole batch for; a warning is what
+one request would fail for, or what other servers take differently. Exit code 0
+without errors, 1 with errors, 2 when the file cannot be read.`
 
 const FLAGS = {
   json: { type: 'boolean', default: false },
@@ -49,7 +51,10 @@ export async function lint(argv: readonly string[], io: LintIo): Promise<number>
   }
   const [path] = files
   if (path === undefined || files.length > 1)
-    throw new UsageError('bad_argument', `give one file, not ${files.length}: nightshift lint FILE`)
+    throw new UsageError(
+      'bad_argument',
+      `give one file, not ${files.length === 0 ? 'none' : files.length}: nightshift lint FILE`,
+    )
   const show = flags.json ? undefined : (finding: LintFinding) => io.stdout(findingLine(path, finding))
   const found = await readFindings(path, maxFindings(flags['max-findings']), show, io.signal)
   if (found === undefined) return SIGNAL_EXIT_CODES.SIGINT
@@ -63,7 +68,9 @@ function parseFlags(argv: readonly string[]) {
     const { values, positionals } = parseArgs({ args: [...argv], options: FLAGS, allowPositionals: true })
     return { flags: values, files: positionals }
   } catch (error) {
-    throw new UsageError('bad_flag', `${errorText(error)}. See nightshift lint --help`, { cause: error })
+    // The parser goes on to explain arguments that begin with "-": a mistyped flag is far more likely.
+    const [why] = errorText(error).split('. ')
+    throw new UsageError('bad_flag', `${why}. See nightshift lint --help`, { cause: error })
   }
 }
 

@@ -23,7 +23,8 @@ Commands:
   --help      this text; with a command, its own
   --version   the version
 
-A task is a program of its own: subclass TaskManager, call runTask, and run it with --help.
+A task is a program of its own: subclass TaskManager, call runTask, and run it
+with --help.
 `
 
 type Command = (argv: readonly string[], io: CommandIo) => Promise<number>

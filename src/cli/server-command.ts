@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import type { RemoteApi } from '../batch/remote-api.ts'
 import { createEmulator } from '../emulator/create-emulator.ts'
-import { StateError, UsageError } from '../errors.ts'
+import { LockError, StateError, UsageError } from '../errors.ts'
 import { OpenAIRemoteApi } from '../openai/remote-api.ts'
 import { mustExist } from '../requester/read-only-view.ts'
 import { nodeFileSystem } from '../state/file-system.ts'
@@ -72,7 +72,9 @@ async function withEmulator<Result>(
   const directory = settings.options.taskDir
   const dataDir = join(directory, '.emulator')
   if (!existsSync(dataDir)) throw noEmulator(dataDir)
-  await using _ = await TaskLock.acquire({ directory, name, clock: io.clock, signal: io.signal })
+  await using _ = await TaskLock.acquire({ directory, name, clock: io.clock, signal: io.signal }).catch(
+    inUse(name),
+  )
   const emulator = createEmulator({ dataDir, clock: io.clock, answer: nobody })
   try {
     const fetch: Fetch = (input, init) => emulator.fetch(input, init)
@@ -81,6 +83,17 @@ async function withEmulator<Result>(
     await emulator.close()
   }
 }
+
+/** This command has no flag to wait with, so the advice of the lock's own error would not help. */
+const inUse =
+  (name: string) =>
+  (error: unknown): never => {
+    if (!(error instanceof LockError) || error.code !== 'locked') throw error
+    const message =
+      `task ${name} is held by another process, and the emulator's data is for one process at a time: ` +
+      `wait for that run, or stop it; nightshift status ${name} says which it is`
+    throw new LockError('locked', message, { cause: error, retryable: true })
+  }
 
 /** Who looks at batches does not work on them: the answers are for the task's own emulator to give. */
 const nobody = (): Promise<never> => new Promise(() => {})

@@ -38,8 +38,8 @@ function fieldsOf(status: TaskStatus, nowMs: number): Field[] {
     ...spendingFields(status),
     ['so far', tallyText(status)],
     ...when(passFailures > 0, [
-      'usable',
-      `too few of the answers in the last ${amount(passFailures, 'batch', 'batches')} were`,
+      'unusable',
+      `too many answers of the last ${passFailures === 1 ? 'batch' : `${formatCount(passFailures)} batches`}`,
     ]),
     ['output', outputText(status.output)],
     ...when(failedFile, ['failed', sizedFile(failedFile)]),

@@ -1,5 +1,6 @@
 import type { RunSummary } from '../task/task-types.ts'
 import { formatCount, formatDuration, formatUsd } from '../util/format.ts'
+import { amount } from './layout.ts'
 
 const OUTCOMES: Readonly<Record<RunSummary['outcome'], string>> = {
   complete: 'complete',
@@ -30,11 +31,15 @@ export function summaryText(summary: RunSummary): string {
 
 function effort({ batches, directSets, retries, usage, cost, elapsedMs }: RunSummary): string {
   const tokens = `${formatCount(usage.input)} tokens in, ${formatCount(usage.output)} out`
-  const sent = `${formatCount(batches)} batches, ${formatCount(directSets)} direct sets, ${formatCount(retries)} retries`
+  const sent = [
+    amount(batches, 'batch', 'batches'),
+    amount(directSets, 'direct set'),
+    amount(retries, 'retry', 'retries'),
+  ].join(', ')
   return `${sent}; ${tokens}; ${formatUsd(Math.round(cost * 1e9))} so far; this run took ${formatDuration(elapsedMs)}`
 }
 
 function outputText(files: readonly string[]): string {
   const [first] = files
-  return files.length === 1 ? `${first}` : `${first} and ${files.length - 1} more parts`
+  return files.length === 1 ? `${first}` : `${first} and ${amount(files.length - 1, 'more part')}`
 }

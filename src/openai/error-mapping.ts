@@ -19,12 +19,10 @@ const NOT_CONNECTED: ReadonlySet<string> = new Set([
   'ECONNREFUSED',
   'ENOTFOUND',
   'EAI_AGAIN',
-  'ENETUNREACH',
-  'ENETDOWN',
-  'EHOSTUNREACH',
-  'EHOSTDOWN',
   'UND_ERR_CONNECT_TIMEOUT',
 ])
+/** Words for a lost way, which a connection that stood can end with as well: only `connect` says that there was none. */
+const NO_WAY: ReadonlySet<string> = new Set(['ENETUNREACH', 'ENETDOWN', 'EHOSTUNREACH', 'EHOSTDOWN'])
 const SHOWN_TEXT = 500
 
 /** Turns whatever a call through the SDK threw into a `RemoteError`. One that already is stays as it is. */
@@ -66,7 +64,8 @@ export function networkError(cause: unknown, call: FailedCall): RemoteError {
 function neverConnected(error: unknown): boolean {
   for (const one of causesOf(error)) {
     if (one instanceof AggregateError && one.errors.length > 0) return one.errors.every(neverConnected)
-    if (NOT_CONNECTED.has(errorCode(one) ?? '')) return true
+    const code = errorCode(one) ?? ''
+    if (NOT_CONNECTED.has(code) || (NO_WAY.has(code) && isOfConnect(one))) return true
   }
   return false
 }
@@ -154,6 +153,9 @@ function causesOf(error: unknown): readonly unknown[] {
   }
   return causes
 }
+
+const isOfConnect = (error: unknown): boolean =>
+  error instanceof Error && 'syscall' in error && error.syscall === 'connect'
 
 const errorCode = (error: unknown): string | undefined =>
   error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined

@@ -18,8 +18,12 @@ export class AccountGate {
     this.#context = context
   }
 
-  /** Lines of a batch were refused on account of the account. Each time in a row the hold is longer. */
-  refused(message: string): void {
+  /**
+   * Lines of a batch were refused on account of the account. Each time in a row the hold is longer, but for a batch in
+   * which other lines were answered (`isPartly`): work goes on then, if slowly.
+   */
+  refused(message: string, isPartly: boolean): void {
+    if (isPartly) this.#patience = undefined
     this.#patience ??= new Patience(this.#context, 'the account')
     const error = new RemoteError('account_refused', message, { retryable: true })
     this.#hold = this.#patience.afterFailure(error, LEAST_HOLD_MS)

@@ -1,4 +1,6 @@
+import { awaitsFileIds } from '../batch/polling.ts'
 import { RemoteError } from '../errors.ts'
+import type { WireBatch } from '../openai/wire.ts'
 import type { Room } from '../state/disk-space.ts'
 import { removeTemporaries, replaceFile } from '../state/replace-file.ts'
 import type { Context } from './context.ts'
@@ -13,6 +15,16 @@ export interface AnsweredBatch {
 
 export const hasAnswers = ({ outputFileId, errorFileId }: Omit<AnsweredBatch, 'batchId'>): boolean =>
   outputFileId !== undefined || errorFileId !== undefined
+
+/** Whether an ended batch should be asked again for the ids of its files. `looks`: how often it was seen ended before. */
+export const awaitsFiles = (batch: WireBatch, looks: number): boolean =>
+  awaitsFileIds({
+    status: batch.status,
+    hasOutput: batch.output_file_id !== undefined,
+    hasErrors: batch.error_file_id !== undefined,
+    counts: batch.request_counts ?? undefined,
+    looks,
+  })
 
 /**
  * Puts all that a batch answered into one local file, whole or not at all, and durable. Throws what `gone` makes of a
@@ -29,10 +41,13 @@ export async function downloadAnswers(
   store.guard()
   await removeTemporaries(store.fs, path)
   const what = `the results of batch ${batch.batchId}`
+  const shorts = new Map<string, Short>()
   await withPatience(context, `downloading ${what}`, async () => {
-    const room = await store.space.reserve(await sizeOf(context, batch), what)
+    const sizes = await sizesOf(context, batch)
+    const room = await store.space.reserve(sumOf(sizes), what)
     try {
-      await replaceFile(store.fs, path, content(context, batch, { room, gone }), store.guard)
+      const parts = { room, gone, sizes, shorts }
+      await replaceFile(store.fs, path, content(context, batch, parts), store.guard)
     } finally {
       room.release()
     }
@@ -42,40 +57,74 @@ export async function downloadAnswers(
 const filesOf = ({ outputFileId, errorFileId }: AnsweredBatch): string[] =>
   [outputFileId, errorFileId].filter((id) => id !== undefined)
 
-/** Bytes of all answers, as far as the server says. */
-async function sizeOf({ api, stop }: Context, batch: AnsweredBatch): Promise<number> {
-  let size = 0
+/** Bytes of each file, as far as the server says. */
+async function sizesOf({ api, stop }: Context, batch: AnsweredBatch): Promise<ReadonlyMap<string, number>> {
+  const sizes = new Map<string, number>()
   for (const remote of filesOf(batch)) {
     try {
-      size += (await api.retrieveFile(remote, stop)).bytes ?? 0
+      sizes.set(remote, (await api.retrieveFile(remote, stop)).bytes ?? 0)
     } catch (error) {
       // Whether it is gone is for the download to find out.
       if (!(error instanceof RemoteError) || error.status !== 404) throw error
     }
   }
-  return size
+  return sizes
 }
+
+const sumOf = (sizes: ReadonlyMap<string, number>): number =>
+  sizes.values().reduce((sum, bytes) => sum + bytes, 0)
 
 interface DownloadParts {
   readonly room: Room
   readonly gone: (remote: string, cause: RemoteError) => Error
+  readonly sizes: ReadonlyMap<string, number>
+  /** Downloads of each file that were shorter than the server had said. */
+  readonly shorts: Map<string, Short>
+}
+
+interface Short {
+  readonly bytes: number
+  /** How often in a row it was of that length. */
+  readonly times: number
+}
+
+/** A server can be wrong about a size: a file that comes equally short so often is taken as it is. */
+const MOST_SHORT = 3
+
+/** Throws a RemoteError that is worth another try when a file ended early, though the connection did not say so. */
+function mustBeWhole({ emit }: Context, remote: string, bytes: number, parts: DownloadParts): void {
+  const told = parts.sizes.get(remote) ?? 0
+  if (bytes >= told) return
+  const before = parts.shorts.get(remote)
+  const times = before?.bytes === bytes ? before.times + 1 : 1
+  parts.shorts.set(remote, { bytes, times })
+  const message = `${bytes} of the ${told} bytes of file ${remote} arrived`
+  if (times < MOST_SHORT) throw new RemoteError('network', message, { retryable: true })
+  emit({
+    kind: 'warning',
+    code: 'short_download',
+    message: `${message}, ${times} times on end: taken as it is`,
+  })
 }
 
 /** Output file, then error file, as one; each ends with a line break. */
 async function* content(
   context: Context,
   batch: AnsweredBatch,
-  { room, gone }: DownloadParts,
+  parts: DownloadParts,
 ): AsyncGenerator<Uint8Array> {
   const newline = Uint8Array.of(10)
   for (const remote of filesOf(batch)) {
     let last: number | undefined
-    for await (const piece of await open(context, remote, gone)) {
+    let bytes = 0
+    for await (const piece of await open(context, remote, parts.gone)) {
       if (context.stop.aborted) throw new Interrupted()
       last = piece.at(-1) ?? last
+      bytes += piece.length
       yield piece
-      room.spend(piece.length)
+      parts.room.spend(piece.length)
     }
+    mustBeWhole(context, remote, bytes, parts)
     if (last !== undefined && last !== newline[0]) yield newline
   }
 }

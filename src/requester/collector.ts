@@ -2,9 +2,10 @@ import { mayFinalise, planFailedBatch } from '../batch/failed-batch.ts'
 import { classifyLine } from '../batch/line-outcome.ts'
 import { type FileIn, remoteFilesOf } from '../batch/queue-file.ts'
 import type { Refusal } from '../batch/refusals.ts'
+import type { Failure } from '../batch/reply.ts'
 import type { StepOf } from '../batch/steps.ts'
 import { RemoteError, StateError } from '../errors.ts'
-import type { Endpoint, WireResultLine } from '../openai/wire.ts'
+import type { WireResultLine } from '../openai/wire.ts'
 import type { PriceTable } from '../tokens/prices.ts'
 import type { AccountGate } from './account-gate.ts'
 import { downloadAnswers, hasAnswers } from './answers-download.ts'
@@ -66,12 +67,15 @@ export class Collector {
   async run(id: number): Promise<void> {
     const file = this.#context.store.durable.state.files.get(id)
     if (file?.phase !== 'ended') return
-    if (file.status === 'failed' && !hasAnswers(file) && !this.#discarding)
-      return this.#isToBeginAnew(file) ? this.#beginAnew(file) : this.#takeFailed(file)
+    let totals: Totals = emptyTotals()
     if (hasAnswers(file)) {
       if (!(await this.#couldDownload(file))) return
-      await this.#receive(file, await this.#settle(file))
-    } else await this.#receive(file, emptyTotals())
+      totals = await this.#settle(file)
+    }
+    // A failed batch may have files without a line in them.
+    if (file.status === 'failed' && !totals.lines && !this.#discarding)
+      return this.#isToBeginAnew(file) ? this.#beginAnew(file) : this.#takeFailed(file, totals)
+    await this.#receive(file, totals)
     this.#fullWaits = 0
     this.#room = undefined
   }
@@ -94,7 +98,7 @@ export class Collector {
     )
   }
 
-  async #takeFailed(file: EndedFile): Promise<void> {
+  async #takeFailed(file: EndedFile, totals: Totals): Promise<void> {
     const { settings } = this.#context
     const plan = planFailedBatch({
       faults: file.faults,
@@ -119,7 +123,7 @@ export class Collector {
       'batch_failed',
       `batch ${file.batchId} (queue file ${file.id}) failed: ${why.slice(0, 3).join('; ')}`,
     )
-    await this.#receive(file, emptyTotals())
+    await this.#receive(file, totals)
   }
 
   /** The account is full. The same file goes again, as a new batch, when there may be room. */
@@ -166,22 +170,23 @@ export class Collector {
     const refusals = new Map<Refusal, string>()
     const onReply = (line: WireResultLine, request: number | undefined) => {
       addReply(totals, line, this.#prices, query)
-      if (isGood(line)) answers += request === undefined ? 0 : 1
-      else noteRefusal(refusals, line, file.endpoint)
+      const outcome = classifyLine(line, file.endpoint)
+      if (outcome.kind === 'failure') noteRefusal(refusals, outcome.failure)
+      else if (request !== undefined) answers++
     }
     const suffix = resultFileName(file.id)
     const { index, oddLines } = await scanResults(store, { id: file.id, suffix }, onReply)
     this.#onScanned(file.id, index)
     // A key that brought good answers is a good one: what was refused is about single requests.
     const refusal = refusals.get('account') ?? (answers === 0 ? refusals.get('key') : undefined)
-    if (refusal === undefined) this.#gate.answered()
-    else this.#gate.refused(refusal)
+    if (refusal !== undefined) this.#gate.refused(refusal, answers > 0)
+    else if (index.size > 0) this.#gate.answered()
     if (oddLines > 0)
       this.#warn(
         'odd_lines',
         `batch ${file.batchId}: ${oddLines} result lines belong to no request of it and were set aside`,
       )
-    return { ...totals, oddLines, answers }
+    return { ...totals, oddLines, answers, lines: index.size }
   }
 
   async #receive(file: EndedFile, totals: Totals): Promise<void> {
@@ -208,23 +213,17 @@ export class Collector {
   }
 }
 
-/** By its status alone: most lines are good ones, and need no closer look here. */
-function isGood({ response }: WireResultLine): boolean {
-  const status = response?.status_code ?? 0
-  return status >= 200 && status < 300
-}
-
 /** Keeps what the server said first when it refused a line on account of the account, or of the key. */
-function noteRefusal(refusals: Map<Refusal, string>, line: WireResultLine, endpoint: Endpoint): void {
-  const outcome = classifyLine(line, endpoint)
-  const failure = outcome.kind === 'failure' ? outcome.failure : undefined
-  if (failure?.refusal && !refusals.has(failure.refusal)) refusals.set(failure.refusal, failure.message)
+function noteRefusal(refusals: Map<Refusal, string>, { refusal, message }: Failure): void {
+  if (refusal && !refusals.has(refusal)) refusals.set(refusal, message)
 }
 
 interface Totals extends ReplyTotals {
   readonly oddLines?: number
   /** Good answers; undefined when no file was downloaded. */
   readonly answers?: number
+  /** Requests of the batch that there is a line for. */
+  readonly lines?: number
 }
 
 function answersGone(file: EndedFile, remote: string, cause: RemoteError): StateError {

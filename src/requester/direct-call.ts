@@ -1,39 +1,50 @@
 import type { CallEnd } from '../batch/direct-answer.ts'
-import { classifyLine, parseResultLine } from '../batch/line-outcome.ts'
+import { classifyLine, type LineOutcome, parseResultLine } from '../batch/line-outcome.ts'
 import type { DirectReply } from '../batch/remote-api.ts'
-import type { Failure } from '../batch/reply.ts'
-import { RemoteError } from '../errors.ts'
+import { NightshiftError, RemoteError } from '../errors.ts'
 import type { Endpoint } from '../openai/wire.ts'
-import { replyLine } from './reply-line.ts'
+import { lostLine, replyLine } from './reply-line.ts'
 
-/** What became of a call, in the words of the plan. */
-export const endOf = (endpoint: Endpoint, answer: DirectReply | RemoteError): CallEnd => {
-  if (!(answer instanceof RemoteError)) return { kind: 'answered', failure: failureOf(endpoint, answer) }
-  if (answer.acted === 'no') return { kind: 'unreachable' }
-  return { kind: 'lost', timedOut: answer.code === 'timeout' }
+const SHOWN_TEXT = 300
+
+/** What came of one call: an answer, or in its stead why there is none. */
+export interface Answer {
+  readonly reply: DirectReply | RemoteError
+  /** As it is kept: a line of a `_replies` segment, without its line break. */
+  readonly line: string
+  readonly outcome: LineOutcome
 }
 
-/** Most answers are good ones: only others are looked into. */
-function failureOf(endpoint: Endpoint, answer: DirectReply): Failure | undefined {
-  if (answer.status < 300) return undefined
-  const line = parseResultLine(replyLine('', answer))
-  const outcome = line && classifyLine(line, endpoint)
-  return outcome?.kind === 'failure' ? outcome.failure : undefined
+export function answerOf(endpoint: Endpoint, customId: string, reply: DirectReply | RemoteError): Answer {
+  const line = reply instanceof RemoteError ? lostLine(customId, reply) : replyLine(customId, reply)
+  const result = parseResultLine(line)
+  if (result) return { reply, line, outcome: classifyLine(result, endpoint) }
+  const message = `cannot read back the reply line of ${customId}: ${line.slice(0, 200)}`
+  throw new NightshiftError('reply_line', message)
+}
+
+/** What became of a call, in the words of the plan. */
+export const endOf = ({ reply, outcome }: Answer): CallEnd => {
+  if (!(reply instanceof RemoteError))
+    return { kind: 'answered', failure: outcome.kind === 'failure' ? outcome.failure : undefined }
+  if (reply.acted === 'no') return { kind: 'unreachable' }
+  return { kind: 'lost', timedOut: reply.code === 'timeout' }
 }
 
 /** An answer that says "not now" about the account or the server rather than anything about the request. */
-export const pushback = (answer: DirectReply): RemoteError =>
-  new RemoteError('not_now', `the server answered ${answer.status}: ${answer.text.slice(0, 300)}`, {
-    status: answer.status,
-    requestId: answer.requestId,
-    retryAfterMs: answer.retryAfterMs,
-    retryable: true,
-  })
+export function pushback({ reply, outcome }: Answer): RemoteError {
+  if (reply instanceof RemoteError) return reply
+  const { status, requestId, retryAfterMs } = reply
+  const said = outcome.kind === 'failure' ? `, ${outcome.failure.code}: ${outcome.failure.message}` : ''
+  const message = `the server answered with HTTP ${status}${said.slice(0, SHOWN_TEXT)}`
+  return new RemoteError('not_now', message, { status, requestId, retryAfterMs, retryable: true })
+}
 
 /** What a refused key throws, saying what to do. */
-export const refusedKey = (answer: DirectReply | RemoteError): RemoteError => {
-  if (answer instanceof RemoteError) return answer
-  const { status, requestId, text } = answer
-  const message = `the server refused the key (HTTP ${status}): ${text.slice(0, 300)}. Check OPENAI_API_KEY.`
+export function refusedKey({ reply, outcome }: Answer): RemoteError {
+  if (reply instanceof RemoteError) return reply
+  const { status, requestId, text } = reply
+  const said = outcome.kind === 'failure' ? outcome.failure.message : text
+  const message = `the server refused the key (HTTP ${status}): ${said.slice(0, SHOWN_TEXT)}. Check OPENAI_API_KEY.`
   return new RemoteError('not_allowed', message, { status, requestId })
 }

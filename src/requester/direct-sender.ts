@@ -1,5 +1,5 @@
 import pLimit, { type LimitFunction } from 'p-limit'
-import { type CallEnd, isSoundAnswer, planAfterCall } from '../batch/direct-answer.ts'
+import { type CallEnd, isSoundAnswer, mayHaveActed, planAfterCall } from '../batch/direct-answer.ts'
 import {
   afterPushback,
   afterServerError,
@@ -10,21 +10,20 @@ import {
   pauseLeftMs,
 } from '../batch/direct-rate.ts'
 import { directAllowance } from '../batch/limits.ts'
-import { classifyLine, parseResultLine, withWorkingKey } from '../batch/line-outcome.ts'
+import { withWorkingKey } from '../batch/line-outcome.ts'
 import type { FileIn } from '../batch/queue-file.ts'
 import type { DirectReply } from '../batch/remote-api.ts'
 import { readReply } from '../batch/reply.ts'
 import type { StepOf } from '../batch/steps.ts'
 import { lineBody, lineId } from '../batch/wire-line.ts'
-import { NightshiftError, RemoteError, StateError } from '../errors.ts'
+import { RemoteError, StateError } from '../errors.ts'
 import { readLineChunks } from '../state/json-lines.ts'
 import { zeroUsage } from '../tokens/usage.ts'
 import type { Context } from './context.ts'
-import { endOf, pushback, refusedKey } from './direct-call.ts'
+import { type Answer, answerOf, endOf, pushback, refusedKey } from './direct-call.ts'
 import { queueFileName, repliesFileName } from './files.ts'
 import { Interrupted, Patience } from './patience.ts'
-import { enqueueAgain } from './queue.ts'
-import { lostLine, replyLine } from './reply-line.ts'
+import { enqueueAgain, type RequeueCause } from './queue.ts'
 import type { RequestResult } from './request-result.ts'
 import { requestOf } from './result-index.ts'
 import type { ResultReader } from './result-reader.ts'
@@ -154,24 +153,27 @@ export class DirectSender {
   }
 
   /** Sends until there is an answer about the request itself. What is about anything else uses up no attempt. */
-  async #untilAnswered(file: DirectFile, line: Line): Promise<DirectReply | RemoteError> {
+  async #untilAnswered(file: DirectFile, line: Line): Promise<Answer> {
     const patience = new Patience(this.#context, 'direct calls')
     for (let losses = 0; ; ) {
-      const answer = await this.#call(file, line)
-      const end = endOf(file.endpoint, answer)
-      if (end.kind === 'lost') {
-        losses++
-        await this.#noteUncertain(file, line)
-      }
+      const answer = answerOf(file.endpoint, line.customId, await this.#call(file, line))
+      const { reply } = answer
+      const end = endOf(answer)
+      if (mayHaveActed(end)) losses++
       const failing = this.#failing(line, end)
       const plan = planAfterCall(end, { losses, failing, keyWorks: this.#keyWorks })
-      if (plan === 'record') return this.#recordable(answer)
+      if (end.kind === 'lost' || (plan === 'repeat' && mayHaveActed(end)))
+        await this.#noteUncertain(file, line)
+      if (plan === 'record') {
+        this.#adaptTo(reply)
+        return answer
+      }
       if (plan === 'stop') {
-        await this.#giveBack(file, line, 'unsent')
+        await this.#giveBack(file, line, { why: 'unsent', reason: 'the key was refused' })
         throw refusedKey(answer)
       }
-      const problem = answer instanceof RemoteError ? answer : pushback(answer)
-      this.#slowDown(problem.retryAfterMs)
+      const problem = pushback(answer)
+      this.#goAt(afterPushback(this.#rate, this.#context.clock.now(), problem.retryAfterMs))
       await this.#pauseOrGiveBack(file, line, { problem, patience, why: losses > 0 ? 'uncertain' : 'unsent' })
     }
   }
@@ -201,23 +203,16 @@ export class DirectSender {
     return this.#unanswered.size
   }
 
-  /** The answer, or in its stead why there is none: as durable as an answer, and judged as one. */
-  #recordable(answer: DirectReply | RemoteError): DirectReply | RemoteError {
-    if (answer instanceof RemoteError) {
-      this.#slowDown(undefined)
-      return answer
-    }
-    this.#rate =
-      answer.status >= 500
-        ? afterServerError(this.#rate, this.#context.clock.now(), answer.retryAfterMs)
-        : afterSuccess(this.#rate)
-    this.#limit.concurrency = concurrencyOf(this.#rate)
-    return answer
+  #adaptTo(reply: DirectReply | RemoteError): void {
+    const now = this.#context.clock.now()
+    if (reply instanceof RemoteError) this.#goAt(afterPushback(this.#rate, now, undefined))
+    else if (reply.status < 500) this.#goAt(afterSuccess(this.#rate))
+    else this.#goAt(afterServerError(this.#rate, now, reply.retryAfterMs))
   }
 
-  #slowDown(retryAfterMs: number | undefined): void {
-    this.#rate = afterPushback(this.#rate, this.#context.clock.now(), retryAfterMs)
-    this.#limit.concurrency = concurrencyOf(this.#rate)
+  #goAt(rate: DirectRate): void {
+    this.#rate = rate
+    this.#limit.concurrency = concurrencyOf(rate)
   }
 
   /** The connection ended without an answer: the server may have done the work, and may do it twice now. */
@@ -228,10 +223,10 @@ export class DirectSender {
   }
 
   /** The line goes back to the queue: nothing of it is on the wire any more. */
-  async #giveBack(file: DirectFile, line: Line, why: 'unsent' | 'uncertain'): Promise<void> {
+  async #giveBack(file: DirectFile, line: Line, cause: RequeueCause): Promise<void> {
     const { store, settings } = this.#context
     const again = { endpoint: file.endpoint, model: file.model, bodyText: lineBody(line.text) }
-    await store.commit((draft) => enqueueAgain(draft, line.request, again, { why }, settings.seal))
+    await store.commit((draft) => enqueueAgain(draft, line.request, again, cause, settings.seal))
   }
 
   /** Waits for the next try, or gives the line back when the run ends meanwhile. */
@@ -243,7 +238,7 @@ export class DirectSender {
     try {
       await patience.afterFailure(problem, pauseLeftMs(this.#rate, this.#context.clock.now()))
     } catch (error) {
-      await this.#giveBack(file, line, why)
+      await this.#giveBack(file, line, { why, reason: problem.message })
       throw error
     }
   }
@@ -254,18 +249,11 @@ export class DirectSender {
     if (ms > 0) await clock.sleep(ms, stop)
   }
 
-  async #record(file: DirectFile, line: Line, answer: DirectReply | RemoteError): Promise<void> {
-    const text =
-      answer instanceof RemoteError ? lostLine(line.customId, answer) : replyLine(line.customId, answer)
-    const result = parseResultLine(text)
-    if (!result)
-      throw new NightshiftError(
-        'reply_line',
-        `cannot read back the reply line of ${line.customId}: ${text.slice(0, 200)}`,
-      )
-    const outcome = withWorkingKey(classifyLine(result, file.endpoint))
+  /** Keeps an answer, or in its stead why there is none: as durable as an answer, and judged as one. */
+  async #record(file: DirectFile, line: Line, { reply, line: kept, outcome: said }: Answer): Promise<void> {
+    const outcome = withWorkingKey(said)
     const { usage, costNanoUsd } = this.#options.reader.priced(file, outcome)
-    await this.#receive(text, {
+    await this.#receive(kept, {
       kind: 'received',
       file: file.id,
       requests: [line.request],
@@ -273,7 +261,7 @@ export class DirectSender {
       ...(costNanoUsd === undefined ? { unpriced: 1 } : { costNanoUsd }),
     })
     const described = await this.#options.reader.describe(file, line.request, line.text, outcome)
-    this.#report(described, answer instanceof RemoteError ? answer.message : answer.text)
+    this.#report(described, reply instanceof RemoteError ? reply.message : reply.text)
     await this.#options.deliver(described)
   }
 

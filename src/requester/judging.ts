@@ -166,7 +166,7 @@ function addRetry(
   const end = whyNoMore(draft.requests.get(request), why, line, settings)
   if (end !== undefined) {
     const whole = `${reason} (${end})`
-    addRejected(draft, result, whole, why === 'expired')
+    addRejected(draft, result, whole, why === 'expired' || why === 'cancelled')
     return { kind: 'rejected', reason: whole }
   }
   const cause = { why, reason, repaired: repair !== undefined, ...replyColumns(result) } as const

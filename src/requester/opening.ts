@@ -55,6 +55,8 @@ export interface OpenedTask {
   readonly stateFile: StateFile
   /** The server may be called. Without a key a task can only be looked at. */
   readonly isConnected: boolean
+  /** Failed requests that were put back, for the task to give them again. */
+  readonly putBack: number
 }
 
 /** What becomes of groups on their way to the disk. */
@@ -82,8 +84,8 @@ export async function openTask(
       stop: options.stop ? AbortSignal.any([options.stop, halt]) : halt,
       cut: options.cut ?? new AbortController().signal,
     }
-    await commitFacts(context, options)
-    return { context, lock, stateFile, isConnected: api !== undefined }
+    const putBack = await commitFacts(context, options)
+    return { context, lock, stateFile, isConnected: api !== undefined, putBack }
   } catch (error) {
     await opened?.close()
     await lock.release()
@@ -183,15 +185,18 @@ async function openStore(
   return { store, stateFile }
 }
 
-/** Records what the code and the options say about the task: its creation, drift, new parameters, wipes. */
-async function commitFacts(context: Context, options: RequesterOptions): Promise<void> {
+/**
+ * Records what the code and the options say about the task: its creation, drift, new parameters, wipes. Resolves with
+ * the number of failed requests that were put back.
+ */
+async function commitFacts(context: Context, options: RequesterOptions): Promise<number> {
   const { store } = context
   const { options: chosen } = options.settings
   await createOrCompare(context, options)
   const scope = widest(store.durable.state.wipe, requestedWipe(chosen))
   if (scope && scope !== store.durable.state.wipe)
     await store.commit((draft) => draft.apply({ kind: 'wipe', scope }))
-  if (chosen.retryFailed && !scope) await restoreFailed(store)
+  return chosen.retryFailed && !scope ? restoreFailed(store) : 0
 }
 
 async function createOrCompare(
@@ -249,12 +254,13 @@ export const requestedWipe = ({
 }: ResolvedOptions): WipeScope | undefined =>
   wipeTask ? 'task' : wipeFailed ? 'failed' : wipeRequests ? 'requests' : undefined
 
-/** Puts all failed requests back: their keys may be given again. */
-async function restoreFailed(store: TaskStore): Promise<void> {
+/** Puts all failed requests back: their keys may be given again. Resolves with their number. */
+async function restoreFailed(store: TaskStore): Promise<number> {
   const { failed } = store.durable.state.counters
-  if (failed === 0) return
+  if (failed === 0) return 0
   await store.commit((draft) => {
     draft.apply({ kind: 'restored', failed })
     if (draft.length(FAILED_FILE) > 0) draft.truncate(FAILED_FILE, 0)
   })
+  return failed
 }

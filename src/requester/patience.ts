@@ -19,7 +19,7 @@ export class WaitedTooLong extends NightshiftError {
     const seconds = Math.round(waitedMs / 1000)
     super(
       'waited_too_long',
-      `${what} failed for ${seconds} s on end (--max-wait); run the task again to go on: ${text(cause)}`,
+      `${what} failed for ${seconds} s without a break (--max-wait); run the task again to go on: ${text(cause)}`,
       {
         cause,
         retryable: true,

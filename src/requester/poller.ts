@@ -1,9 +1,10 @@
-import { awaitsFileIds, LIST_PAGE, pollIntervalMs, pollMethod, terminalStatus } from '../batch/polling.ts'
+import { LIST_PAGE, pollIntervalMs, pollMethod, terminalStatus } from '../batch/polling.ts'
 import { type FileIn, inPhase } from '../batch/queue-file.ts'
 import type { BatchFault, Step } from '../batch/steps.ts'
 import { oldestStrayDate } from '../batch/strays.ts'
 import { NightshiftError, RemoteError } from '../errors.ts'
 import type { WireBatch, WireBatchError } from '../openai/wire.ts'
+import { awaitsFiles } from './answers-download.ts'
 import { cancelBatch } from './cancel-batch.ts'
 import type { Context } from './context.ts'
 import { requestCounts } from './context.ts'
@@ -28,6 +29,8 @@ export class Poller {
   readonly #cancelled = new Set<string>()
   readonly #since = new Map<string, number>()
   readonly #looks = new Map<string, number>()
+  /** Since when the server has not known a batch. */
+  readonly #unknownMs = new Map<string, number>()
   #lastListPages: number | undefined
   /** Batches of an earlier run may have ended long ago; one that was just created is first given some time. */
   #dueNow: boolean
@@ -119,12 +122,22 @@ export class Poller {
       )
     } catch (error) {
       if (!(error instanceof RemoteError) || error.status !== 404) throw error
-      if (!this.#cancelling) throw batchGone(file, error)
+      if (!this.#cancelling) return this.#unknown(file, error)
       await this.#commit({ kind: 'ended', file: file.id, status: 'cancelled' })
     }
   }
 
+  /** A new batch is not always visible at once; one that stays unknown for the whole grace is gone. */
+  #unknown(file: RemoteFile, error: RemoteError): void {
+    const { clock, settings } = this.#context
+    const now = clock.now()
+    const since = this.#unknownMs.get(file.batchId) ?? now
+    this.#unknownMs.set(file.batchId, since)
+    if (now - since >= settings.createGraceMs) throw batchGone(file, error)
+  }
+
   async #take(file: RemoteFile, batch: WireBatch): Promise<void> {
+    this.#unknownMs.delete(file.batchId)
     this.#report(file, batch)
     const status = terminalStatus(batch.status)
     if (!status) {
@@ -135,8 +148,7 @@ export class Poller {
     const { output_file_id: outputFileId, error_file_id: errorFileId } = batch
     const looks = this.#looks.get(batch.id) ?? 0
     this.#looks.set(batch.id, looks + 1)
-    const hasFiles = outputFileId !== undefined || errorFileId !== undefined
-    if (awaitsFileIds({ status, hasFiles, total: batch.request_counts?.total, looks })) return
+    if (awaitsFiles(batch, looks)) return
     const faults = batch.errors?.data?.map(readFault) ?? []
     await this.#commit({
       kind: 'ended',

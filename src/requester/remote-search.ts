@@ -1,6 +1,7 @@
 import { LIST_PAGE } from '../batch/polling.ts'
 import type { Page, PageQuery } from '../batch/remote-api.ts'
 import { cameOf, type ListedBatch } from '../batch/strays.ts'
+import { RemoteError } from '../errors.ts'
 import type { WireBatch, WireFile } from '../openai/wire.ts'
 import type { Context } from './context.ts'
 import { withPatience } from './patience.ts'
@@ -22,9 +23,17 @@ export async function* everything<Item>(
     const query = { limit: LIST_PAGE, ...(after !== undefined && { after }) }
     const page: Page<Item> = await withPatience(context, what, () => list(query, context.stop))
     yield* page.items
+    // What was not listed would be taken for not there, and made again.
+    if (page.next !== undefined && page.next === after) throw endless(what, after)
     after = page.next
   } while (after !== undefined)
 }
+
+const endless = (what: string, after: string): RemoteError =>
+  new RemoteError(
+    'bad_reply',
+    `${what}: the server gives the same page again and again (after ${after}); does it heed the parameter "after"?`,
+  )
 
 /** The batches of the account, newest first. */
 export const allBatches = (context: Context): AsyncGenerator<WireBatch> =>

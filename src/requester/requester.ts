@@ -109,6 +109,11 @@ export class GPTRequester {
     return (this.#closed ?? this.#opened).context.store.head.requests.sample(name)
   }
 
+  /** Failed requests that were put back when the task was opened (`retryFailed`): their keys may be added again. */
+  get putBack(): number {
+    return this.#opened.putBack
+  }
+
   get sampleCount(): number {
     return this.#opened.context.store.durable.requests.sampleCount
   }

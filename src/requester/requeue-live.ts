@@ -10,10 +10,14 @@ import { requestOf } from './result-index.ts'
  * Queues what is left of a file that was never sent in this form, without the lines that a stray has answered, and
  * forgets the file. Whatever is left by a stop is done by the next run.
  */
-export async function requeueLive(context: Context, { id, endpoint, model }: QueueFile): Promise<void> {
+export async function requeueLive(
+  context: Pick<Context, 'store' | 'settings'>,
+  { id, endpoint, model }: QueueFile,
+): Promise<void> {
   const { store, settings } = context
   for await (const lines of readLineChunks(store.fs, store.path(queueFileName(id)))) {
     await store.commit((draft) => {
+      if (draft.state.files.get(id)?.phase !== 'sealed') return
       for (const { text } of lines) {
         const request = requestOf(lineId(text) ?? '', draft.requests, id)
         if (request === undefined) continue
@@ -23,6 +27,8 @@ export async function requeueLive(context: Context, { id, endpoint, model }: Que
     })
   }
   await store.commit((draft) => {
+    // An earlier batch of the file may have turned up, and been adopted, meanwhile.
+    if (draft.state.files.get(id)?.phase !== 'sealed') return
     draft.apply({ kind: 'dropped', file: id })
     for (const suffix of filesOf(id)) draft.forget(suffix)
   })

@@ -183,6 +183,7 @@ function unanswered(file: FileIn<'received'>, lineNumber: number): LineOutcome |
       )
     case 'failed': {
       const plan = planFailedBatch({ faults: file.faults, requests: file.requests, mayFinalise: true })
+      if (plan.kind === 'wait') return accountFull(file.faults)
       // It was worked on all the same, and there was no reason for some of its lines only.
       return file.answers && plan.kind !== 'heal' ? missingLine() : refused(plan, file.faults, lineNumber)
     }
@@ -204,6 +205,15 @@ const failed = (failure: Failure): LineOutcome => ({ kind: 'failure', failure })
 
 const fault = ({ code, message }: BatchFault): LineOutcome =>
   failed({ code, message: `the batch failed: ${message}`, retryable: false, countsAsAttempt: true })
+
+const accountFull = ([fault]: readonly BatchFault[]): LineOutcome =>
+  failed({
+    code: fault?.code ?? 'batch_failed',
+    message: `the batch failed: ${fault?.message ?? 'the server gave no reason'}`,
+    retryable: true,
+    countsAsAttempt: false,
+    refusal: 'account',
+  })
 
 const notTried = (code: string, message: string): LineOutcome =>
   failed({ code, message, retryable: true, countsAsAttempt: false })

@@ -1,4 +1,4 @@
-import { awaitsFileIds, pollIntervalMs, terminalStatus } from '../batch/polling.ts'
+import { pollIntervalMs, terminalStatus } from '../batch/polling.ts'
 import type { TerminalStatus } from '../batch/steps.ts'
 import { isStrayIn, type Stray, type StrayIn } from '../batch/stray.ts'
 import { filesAtLarge, findingOf, noteSteps, oldestStrayDate, unsettledStrays } from '../batch/strays.ts'
@@ -6,7 +6,7 @@ import type { TaskState } from '../batch/task-state.ts'
 import { NightshiftError, RemoteError } from '../errors.ts'
 import type { WireBatch, WireResultLine } from '../openai/wire.ts'
 import type { PriceTable } from '../tokens/prices.ts'
-import { downloadAnswers, hasAnswers } from './answers-download.ts'
+import { awaitsFiles, downloadAnswers, hasAnswers } from './answers-download.ts'
 import { cancelBatch } from './cancel-batch.ts'
 import type { Context } from './context.ts'
 import { strayFileName } from './files.ts'
@@ -127,8 +127,7 @@ export class Strays {
     const looks = this.#looks.get(batchId) ?? 0
     this.#looks.set(batchId, looks + 1)
     const files = { outputFileId: batch.output_file_id, errorFileId: batch.error_file_id }
-    const facts = { status, hasFiles: hasAnswers(files), total: batch.request_counts?.total, looks }
-    if (!awaitsFileIds(facts)) await this.#ended(batchId, status, files)
+    if (!awaitsFiles(batch, looks)) await this.#ended(batchId, status, files)
   }
 
   async #cancel(batchId: string): Promise<void> {

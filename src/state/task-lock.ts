@@ -223,7 +223,7 @@ function locked(path: string, holder: LockHolder | undefined): LockError {
     ? `process ${holder.pid} on ${holder.host} since ${new Date(holder.startedAt).toISOString()}`
     : 'another process'
   const message =
-    `${lockOf(path)} is held by ${who}. Stop that run, or wait for it with a lock timeout; the lock of a process that ` +
+    `${lockOf(path)} is held by ${who}. Stop that run, or wait for it with --lock-timeout; the lock of a process that ` +
     `died elsewhere is free ${STALE_MS / 1000} s after its end.`
   return new LockError('locked', message, { retryable: true })
 }

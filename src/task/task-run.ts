@@ -203,11 +203,22 @@ export class TaskRun<Answer> {
 
   async #work(requester: GPTRequester): Promise<void> {
     const { hooks, settings } = this.#options
+    const { requests } = requester.state.counters
     await callHook('onStart', () => hooks.onStart())
     do {
       const pass = settings.options.onlyProcess ? undefined : this.#beginPass(requester)
       await this.#processResults(requester, pass)
     } while (this.#more.size > 0 && requester.outcome.kind === 'complete' && !settings.options.onlyProcess)
+    this.#checkPutBack(requester, requests)
+  }
+
+  /** Failed requests that were put back have no body any more: only the hook can bring them again. */
+  #checkPutBack(requester: GPTRequester, requestsBefore: number): void {
+    if (requester.outcome.kind !== 'complete') return
+    const missing = requestsBefore + requester.putBack - requester.state.counters.requests
+    if (missing <= 0) return
+    const message = `${requester.putBack} failed requests were put back, but generateRequests did not yield ${missing} of their keys again: the task no longer knows these`
+    this.#emit({ kind: 'warning', code: 'not_yielded', message })
   }
 
   /** Handles results until there are none left, with new passes over the generator as samples ask for more. */

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { type CallEnd, isSoundAnswer, planAfterCall } from '../../src/batch/direct-answer.ts'
+import { type CallEnd, isSoundAnswer, mayHaveActed, planAfterCall } from '../../src/batch/direct-answer.ts'
 import type { Failure } from '../../src/batch/reply.ts'
 
 const failed = (status: number, code = 'c', message = 'm'): CallEnd => {
@@ -75,6 +75,13 @@ describe('after a direct call', () => {
       false,
     )
   })
+})
+
+test('the work may have been done when an answer was lost, or a gateway got none', () => {
+  expect([reset, timeout, failed(502), failed(504), failed(524)].every(mayHaveActed)).toBe(true)
+  expect([good, unreachable, failed(400), failed(500), failed(503), failed(529)].some(mayHaveActed)).toBe(
+    false,
+  )
 })
 
 const statusOf = (end: CallEnd): number => (end.kind === 'answered' ? (end.failure?.status ?? 200) : 0)

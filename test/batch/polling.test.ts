@@ -73,6 +73,16 @@ describe('the poll interval', () => {
   })
 })
 
+const NONE = { total: 0, completed: 0, failed: 0 }
+const counts = (completed: number, failed: number) => ({ total: completed + failed, completed, failed })
+const without = (status: string) => ({
+  status,
+  hasOutput: false,
+  hasErrors: false,
+  counts: undefined,
+  looks: 0,
+})
+
 describe('the end of a batch', () => {
   test.each(['completed', 'failed', 'expired', 'cancelled'])('%s is final', (status) => {
     expect(terminalStatus(status)).toBe(status)
@@ -92,16 +102,38 @@ describe('the end of a batch', () => {
   })
 
   test('is not believed while answers are promised and no file is named, but not for ever', () => {
-    const facts = { status: 'completed', hasFiles: false, total: 3, looks: 0 }
+    const facts = { ...without('completed'), counts: counts(3, 0) }
     expect(awaitsFileIds(facts)).toBe(true)
-    expect(awaitsFileIds({ ...facts, total: undefined })).toBe(true)
-    expect(awaitsFileIds({ ...facts, hasFiles: true })).toBe(false)
-    expect(awaitsFileIds({ ...facts, total: 0 })).toBe(false)
+    expect(awaitsFileIds({ ...facts, counts: undefined })).toBe(true)
+    expect(awaitsFileIds({ ...facts, counts: { ...NONE, total: 3 } })).toBe(true)
+    expect(awaitsFileIds({ ...facts, hasOutput: true })).toBe(false)
+    expect(awaitsFileIds({ ...facts, counts: NONE })).toBe(true)
+    expect(awaitsFileIds({ ...facts, counts: NONE, looks: MAX_FILE_ID_LOOKS })).toBe(false)
     expect(awaitsFileIds({ ...facts, looks: MAX_FILE_ID_LOOKS - 1 })).toBe(true)
     expect(awaitsFileIds({ ...facts, looks: MAX_FILE_ID_LOOKS })).toBe(false)
   })
 
-  test.each(['failed', 'expired', 'cancelled'])('%s without a file is believed at once', (status) => {
-    expect(awaitsFileIds({ status, hasFiles: false, total: 3, looks: 0 })).toBe(false)
+  test.each(['completed', 'failed', 'expired', 'cancelled'])(
+    '%s waits for the file that its counts promise, whether the other is there or not',
+    (status) => {
+      const facts = without(status)
+      expect(awaitsFileIds({ ...facts, hasErrors: true, counts: counts(2, 1) })).toBe(true)
+      expect(awaitsFileIds({ ...facts, hasOutput: true, counts: counts(2, 1) })).toBe(true)
+      expect(awaitsFileIds({ ...facts, counts: counts(2, 0) })).toBe(true)
+      expect(awaitsFileIds({ ...facts, hasOutput: true, hasErrors: true, counts: counts(2, 1) })).toBe(false)
+    },
+  )
+
+  test.each(['failed', 'expired', 'cancelled'])(
+    '%s without a file is believed at once when nothing was done',
+    (status) => {
+      expect(awaitsFileIds({ ...without(status), counts: { ...NONE, total: 3 } })).toBe(false)
+    },
+  )
+
+  test('without counts only a failed batch is believed at once', () => {
+    expect(awaitsFileIds(without('failed'))).toBe(false)
+    for (const status of ['completed', 'expired', 'cancelled'])
+      expect(awaitsFileIds(without(status))).toBe(true)
   })
 })

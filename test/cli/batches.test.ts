@@ -158,7 +158,7 @@ describe('a command line that cannot be', () => {
   const rig = harness.bind(undefined, {})
 
   test.each([
-    [{ action: undefined }, 'nightshift batches is followed by list or cancel, not "task"'],
+    [{ action: undefined }, 'nightshift batches needs an action: list or cancel, not "task"'],
     [{ action: 'list', more: ['--yes'] }, 'there is no flag --yes'],
     [{ action: 'list', more: ['more'] }, '"more" is one word too many: nightshift batches list TASK'],
     [{ action: 'list', env: {} }, 'OPENAI_API_KEY is not set'],

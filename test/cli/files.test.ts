@@ -212,7 +212,8 @@ describe('--emulator', () => {
     const rig = await stopped()
     await using _ = await TaskLock.acquire({ directory: rig.dir, name: NAME, clock: rig.clock })
     const looking = command(batches, rig, { action: 'list', more: ['--emulator'] })
-    await expect(looking).rejects.toMatchObject({ code: 'locked' })
+    const message = expect.stringContaining(`nightshift status ${NAME} says which it is`)
+    await expect(looking).rejects.toMatchObject({ code: 'locked', message })
   })
 
   test('says when the task was not run with it', async () => {

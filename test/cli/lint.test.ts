@@ -119,7 +119,7 @@ describe('nightshift lint', () => {
     [[], 'give one file'],
     [['a.jsonl', 'b.jsonl'], 'give one file'],
     [['--max-findings', 'all', 'a.jsonl'], "--max-findings is 'all'"],
-    [['--colour', 'a.jsonl'], 'nightshift lint --help'],
+    [['--colour', 'a.jsonl'], "Unknown option '--colour'. See nightshift lint --help"],
     [['/nowhere/in.jsonl'], 'cannot read /nowhere/in.jsonl: ENOENT'],
     [[import.meta.dirname], 'EISDIR'],
   ])('%j is a usage error', async (argv, message) => {

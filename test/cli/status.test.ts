@@ -127,7 +127,7 @@ describe('their texts', () => {
         .filter((line) => line.length > 80),
     ).toEqual([])
     await expect(run([], whole)).rejects.toThrow(
-      `TASK${name === 'explain' ? ' and KEY' : ''} is missing: nightshift`,
+      `TASK${name === 'explain' ? ' and KEY are' : ' is'} missing: nightshift`,
     )
     await expect(run(['a', 'b', 'c'], whole)).rejects.toMatchObject({ code: 'unexpected_argument' })
     await expect(run(['a b', 'c'].slice(0, name === 'explain' ? 2 : 1), whole)).rejects.toThrow('"a b"')

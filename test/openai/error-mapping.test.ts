@@ -109,3 +109,22 @@ describe('how long to wait', () => {
     expect(retryAfterMs(new Headers(headers), NOW)).toBe(ms)
   })
 })
+
+describe('a lost way', () => {
+  const lost = (code: string, syscall: string) =>
+    toRemoteError(
+      new TypeError('fetch failed', {
+        cause: Object.assign(new Error(`${syscall} ${code}`), { code, syscall }),
+      }),
+      call,
+    )
+
+  test.each(['ENETUNREACH', 'ENETDOWN', 'EHOSTUNREACH', 'EHOSTDOWN'])(
+    '%s means that nothing was sent only while connecting',
+    (code) => {
+      expect(lost(code, 'connect')).toMatchObject({ code: 'unreachable', acted: 'no', retryable: true })
+      expect(lost(code, 'read')).toMatchObject({ code: 'network', acted: 'unknown', retryable: true })
+      expect(lost(code, 'write')).toMatchObject({ code: 'network', acted: 'unknown', retryable: true })
+    },
+  )
+})

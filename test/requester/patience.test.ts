@@ -98,7 +98,7 @@ describe('the gate to the account', () => {
     const holds: number[] = []
     for (let round = 0; round < 8; round++) {
       const begin = clock.now()
-      gate.refused('no money')
+      gate.refused('no money', false)
       await gate.pass()
       holds.push(clock.now() - begin)
     }
@@ -109,11 +109,23 @@ describe('the gate to the account', () => {
     expect(clock.now()).toBe(begin)
   })
 
+  test('never gives up while other lines of those batches are answered', async () => {
+    const { context, clock } = await waiting()
+    const gate = new AccountGate(context)
+    const begin = clock.now()
+    for (let round = 0; round < 500; round++) {
+      gate.refused('a little slower', true)
+      await gate.pass()
+    }
+    expect(clock.now() - begin).toBe(500 * 30_000)
+    expect(500 * 30_000).toBeGreaterThan(context.settings.maxWaitMs)
+  })
+
   test('gives up after maxWait', async () => {
     const { context } = await waiting()
     const gate = new AccountGate(context)
     const round = async () => {
-      gate.refused('no money')
+      gate.refused('no money', false)
       await gate.pass()
     }
     const forEver = async () => {

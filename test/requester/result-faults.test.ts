@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { accept } from '../../src/batch/verdict.ts'
-import type { Intercept } from '../../src/emulator/index.ts'
+import type { Intercept, Scenario } from '../../src/emulator/index.ts'
 import { TaskManager } from '../../src/task/task-manager.ts'
 import type { TaskResponse } from '../../src/task/task-types.ts'
 import { ask, harness, kindOf, names, questionOf, stepsOf, taskLines } from '../support/task-harness.ts'
@@ -16,21 +16,33 @@ class Ten extends TaskManager {
 }
 
 const isContent = (request: Request): boolean => /^\/v1\/files\/[\w-]+\/content$/.test(kindOf(request).path)
+const isLookAtFile = (request: Request): boolean =>
+  request.method === 'GET' && /^\/v1\/files\/[\w-]+$/.test(kindOf(request).path)
 const isPoll = (request: Request): boolean => {
   const { method, path } = kindOf(request)
   return method === 'GET' && path.startsWith('/v1/batches')
 }
 
-/** Another text in place of the first that is downloaded. */
+/** Another text in place of the first that is downloaded; how long it is nobody says. */
 function rewriting(rewrite: (lines: string[]) => string): Intercept {
   let rewritten = false
   return async (request, next) => {
     const response = await next()
+    if (isLookAtFile(request)) return Response.json({ ...JSON.parse(await response.text()), bytes: null })
     if (rewritten || !isContent(request)) return response
     rewritten = true
     return new Response(rewrite((await response.text()).trimEnd().split('\n')))
   }
 }
+
+type Fault = Scenario['faults'][number]
+const CUT = {
+  fault: 'http-cut',
+  route: 'GET /v1/files/{id}/content',
+  bytes: 1_500,
+  contentLength: false,
+  ends: 'clean',
+} as const
 
 /** Polls see batches as `change` makes them. */
 const polling =
@@ -81,6 +93,25 @@ describe('a download', () => {
     const { options, dir } = harness({ answer: questionOf, intercept })
     expect(await new Ten(options()).run()).toMatchObject({ complete: true, succeeded: 10, retries: 0 })
     expect(sorted(dir)).toEqual(good())
+  })
+
+  test('that ends early without any length is noticed by that of the file', async () => {
+    const faults: Fault[] = [{ ...CUT, when: { nth: 1 } }]
+    const { options, dir, warnings } = harness({ answer: questionOf, scenario: { faults } })
+    expect(await new Ten(options()).run()).toMatchObject({ complete: true, succeeded: 10, retries: 0 })
+    expect(sorted(dir)).toEqual(good())
+    expect(warnings('short_download')).toEqual([])
+  })
+
+  test('that is equally short each time is taken as it is', async () => {
+    const faults: Fault[] = [{ ...CUT, when: { first: 3 } }]
+    const { options, dir, warnings, count } = harness({ answer: questionOf, scenario: { faults } })
+    const summary = await new Ten(options()).run()
+    expect(summary).toMatchObject({ complete: true, succeeded: 10, batches: 2 })
+    expect(summary.retries).toBeGreaterThan(0)
+    expect(count('GET', /content$/)).toBe(4)
+    expect(warnings('short_download')).toHaveLength(1)
+    expect(taskLines(dir, '_output.jsonl')).toHaveLength(10)
   })
 
   test('of answers that are gone stops the run, says what it costs, and keeps all pending', async () => {
@@ -255,5 +286,78 @@ describe('polling', () => {
     const small = { maxBatchRequests: 4, remoteUpdateInterval: 10 }
     expect(await new Many(options(small)).run()).toMatchObject({ complete: true, batches: 10 })
     expect(count('GET', /^\/v1\/batches/)).toBeLessThan(20)
+  })
+})
+
+describe('file ids that come late', () => {
+  const late = (file: 'output' | 'error' | 'both'): Fault => ({
+    fault: 'batch-file-id',
+    file,
+    is: 'null',
+    looks: 2,
+    when: { nth: 1 },
+  })
+  const bad: Fault = { fault: 'reply-status', status: 400, error: { message: 'Bad.' }, contains: 'k-3' }
+
+  test.each(['output', 'error', 'both'] as const)(
+    'are waited for when the other file is there already (late: %s)',
+    async (file) => {
+      const { options, count, dir } = harness({
+        answer: questionOf,
+        scenario: { faults: [late(file), bad] },
+      })
+      expect(await new Ten(options()).run()).toMatchObject({ succeeded: 9, failed: 1, retries: 0 })
+      expect(count('POST', '/v1/batches')).toBe(1)
+      expect(stepsOf(dir, 'rejected')).toMatchObject([{ reason: expect.stringContaining('Bad.') }])
+    },
+  )
+
+  test.each([
+    ['expired', 'expired'],
+    ['cancelled', 'cancelled'],
+    ['failed', 'retry'],
+  ] as const)('of a batch that is %s bring the answers that it has', async (as, why) => {
+    const end: Fault = { fault: 'batch-end', as, answered: 0.5, when: { nth: 1 } }
+    const { options, dir } = harness({ answer: questionOf, scenario: { faults: [end, late('both')] } })
+    expect(await new Ten(options()).run()).toMatchObject({ complete: true, succeeded: 10 })
+    const again = stepsOf(dir, 'requeue')
+    expect(again.map((step) => step.why)).toEqual([why])
+    expect(again.flatMap(({ requests }) => requests)).toHaveLength(5)
+  })
+})
+
+test('a batch that failed for want of room, with an error file without a line, is sent again', async () => {
+  const full = [{ code: 'token_limit_exceeded', message: 'Enqueued token limit reached.' }]
+  const failed: Fault = { fault: 'batch-end', as: 'failed', errors: full, when: { nth: 1 } }
+  const named = polling((batch) =>
+    batch.status === 'failed' ? { ...batch, error_file_id: 'file-0' } : batch,
+  )
+  const intercept: Intercept = async (request, next) =>
+    kindOf(request).path === '/v1/files/file-0/content' ? new Response('') : named(request, next)
+  const { options, dir } = harness({ answer: questionOf, intercept, scenario: { faults: [failed] } })
+  expect(await new Ten(options()).run()).toMatchObject({
+    complete: true,
+    succeeded: 10,
+    failed: 0,
+    retries: 0,
+  })
+  expect(stepsOf(dir, 'abandoned')).toHaveLength(1)
+  expect(sorted(dir)).toEqual(good())
+})
+
+describe('a batch that the server does not know', () => {
+  const unknown = (ms: number): Fault => ({ fault: 'listing-lag', what: 'batch', from: ['list', 'get'], ms })
+
+  test('is waited for when it is new', async () => {
+    const { options, count } = harness({ answer: questionOf, scenario: { faults: [unknown(20_000)] } })
+    expect(await new Ten(options()).run()).toMatchObject({ complete: true, succeeded: 10 })
+    expect(count('POST', '/v1/batches')).toBe(1)
+  })
+
+  test('is gone when it stays unknown for the whole grace', async () => {
+    const { options, clock } = harness({ answer: questionOf, scenario: { faults: [unknown(1e9)] } })
+    const begin = clock.now()
+    await expect(new Ten(options()).run()).rejects.toMatchObject({ code: 'batch_gone' })
+    expect(clock.now() - begin).toBeGreaterThanOrEqual(30_000)
   })
 })

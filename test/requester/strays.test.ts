@@ -352,6 +352,7 @@ test.each([
       return {
         ...batch,
         output_file_id: null,
+        request_counts: { total: 0, completed: 0, failed: 0 },
         ...(kinds(rig.dir).includes(after) ? ended : { status: 'validating' }),
       }
     }

@@ -221,6 +221,28 @@ describe('a create whose reply is lost', () => {
   })
 })
 
+test('a listing that begins anew on every page stops the run: nothing is sent again on its word', async () => {
+  const intercept: Intercept = async (request, next) => {
+    const response = await next()
+    if (!isKind(kindOf(request), 'GET', /^\/v1\/batches\?/)) return response
+    const batch = {
+      id: 'batch_other',
+      object: 'batch',
+      endpoint: '/v1/chat/completions',
+      status: 'completed',
+    }
+    const other = { ...batch, input_file_id: 'file-other', created_at: 1_767_225_600 }
+    return Response.json({ object: 'list', data: [other], has_more: true })
+  }
+  const rig: Harness = harness({
+    intercept,
+    scenario: { faults: [{ fault: 'http-lose', route: 'POST /v1/batches', acts: true, when: { nth: 1 } }] },
+  })
+  await expect(new Ten(rig.options()).run()).rejects.toMatchObject({ code: 'bad_reply' })
+  expect(rig.count('GET', /^\/v1\/batches\?/)).toBe(2)
+  expect(rig.count('POST', '/v1/batches')).toBe(1)
+})
+
 /** The same request, though whoever sent it gives it up. */
 async function copyOf(request: Request): Promise<Request> {
   const { url, method, headers } = request

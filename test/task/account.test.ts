@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { accept } from '../../src/batch/verdict.ts'
-import { httpAnswer, type Intercept } from '../../src/emulator/index.ts'
+import { httpAnswer, type Intercept, type Scenario } from '../../src/emulator/index.ts'
 import { TaskManager } from '../../src/task/task-manager.ts'
 import type { TaskResponse } from '../../src/task/task-types.ts'
 import { ask, harness, kindOf, names, stepsOf } from '../support/task-harness.ts'
@@ -45,6 +45,39 @@ describe('lines of a batch that were refused for want of money', () => {
     expect(count('POST', '/v1/batches')).toBeLessThan(25)
     broke = false
     expect(await new Ten(options()).run()).toMatchObject({ complete: true, succeeded: 10, failed: 0 })
+  })
+})
+
+test('single lines that were refused in every batch do not stop a run that goes on, however long it takes', async () => {
+  const { options, clock } = harness({
+    latency: { runMs: 3_600_000 },
+    scenario: {
+      faults: [
+        { fault: 'reply-status', status: 429, error: { message: 'Slow down.' }, line: 1, when: { tries: 1 } },
+      ],
+    },
+  })
+  const before = clock.now()
+  const pace = { maxBatchRequests: 2, maxRemoteBatches: 1, maxWait: 7_200, remoteUpdateInterval: 600 }
+  expect(await new Ten(options(pace)).run()).toMatchObject({ outcome: 'complete', succeeded: 10 })
+  expect(clock.now() - before).toBeGreaterThan(7_200_000)
+})
+
+describe('an answer with HTTP 200 that says that the money is out', () => {
+  const broke: Scenario = {
+    faults: [{ fault: 'reply-status', status: 200, error: noMoney, when: { untilMs: 1_800_000 } }],
+  }
+
+  test.each([
+    ['directly', { forceDirect: true }, 10],
+    ['in a batch', {}, 1],
+  ])('%s is waited for, and uses up no attempt', async (_, way, atOnce) => {
+    const { options, count, dir } = harness({ scenario: broke })
+    const summary = await new Ten(options({ ...way, maxRetries: 0, remoteUpdateInterval: 60 })).run()
+    expect(summary).toMatchObject({ outcome: 'complete', succeeded: 10, retries: 0 })
+    // Half an hour of it, tried once a minute in the end.
+    expect(count('POST', /^\/v1\/(chat\/completions|batches)$/)).toBeLessThan(45 * atOnce)
+    expect(stepsOf(dir, 'rejected')).toEqual([])
   })
 })
 

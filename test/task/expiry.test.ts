@@ -73,4 +73,10 @@ describe('a batch that somebody else cancels', () => {
     expect(stepsOf(dir, 'requeue').every(({ why }) => why === 'cancelled')).toBe(true)
     expect(new Set(taskLines<{ key: string }>(dir, '_output.jsonl').map(({ key }) => key)).size).toBe(10)
   })
+
+  test('does not count as a batch without usable answers', async () => {
+    const { options } = harness({ scenario: { faults: [{ fault: 'batch-end', as: 'cancelled' }] } })
+    const summary = await new Ten(options({ maxExpiries: 3, maxPassFailures: 1 })).run()
+    expect(summary).toMatchObject({ outcome: 'complete', failed: 10, batches: 4 })
+  })
 })

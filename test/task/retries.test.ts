@@ -220,6 +220,25 @@ describe('processFailure', () => {
 })
 
 describe('failed requests', () => {
+  test('that are put back and not yielded again are told of, with their number', async () => {
+    const { options, warnings } = harness({ answer: () => httpAnswer(400, { error: { message: 'no' } }) })
+    let count = 5
+    class Some extends TaskManager {
+      *generateRequests() {
+        for (const key of names(count)) yield { key, body: ask(key) }
+      }
+
+      processResponse() {
+        return accept()
+      }
+    }
+    await new Some(options()).run()
+    count = 2
+    const summary = await new Some(options({ retryFailed: true })).run()
+    expect(summary).toMatchObject({ complete: true, requests: 2, failed: 2 })
+    expect(warnings('not_yielded')).toEqual([expect.stringMatching(/^5 failed requests .* 3 of their keys/)])
+  })
+
   test('are put back by retryFailed with all their attempts, and the failed file is emptied', async () => {
     let healthy = false
     const { options, dir } = harness({ answer: () => (healthy ? 'fine' : badRequest) })

@@ -1,0 +1,42 @@
+import { expect, test } from 'vitest'
+import type { Context } from '../../src/requester/context.ts'
+import { enqueueNew } from '../../src/requester/queue.ts'
+import { requeueLive } from '../../src/requester/requeue-live.ts'
+import { requesterSettings } from '../../src/requester/settings.ts'
+import { TaskStore } from '../../src/requester/store.ts'
+import { resolveOptions } from '../../src/util/options.ts'
+import { PowerLossFs } from '../support/power-loss-fs.ts'
+import { prepared, storeOptions } from '../support/store-plans.ts'
+
+/** A store with one sealed file of two requests, and what requeueing needs of a run. */
+async function sealed() {
+  const store = await TaskStore.open(storeOptions(new PowerLossFs()))
+  const { options } = resolveOptions({ name: 'task' }, { OPENAI_API_KEY: 'sk' })
+  const settings = requesterSettings(options)
+  await store.commit((draft) => {
+    enqueueNew(draft, [prepared('a'), prepared('b')], settings.seal)
+    draft.apply({ kind: 'seal', file: 1, as: 'batch' })
+  })
+  const file = store.durable.state.files.get(1)
+  if (!file) throw new Error('there is no file 1')
+  const context: Pick<Context, 'store' | 'settings'> = { store, settings }
+  return { context, store, file }
+}
+
+test('what is left of a sealed file goes to another, and the file is forgotten', async () => {
+  const { context, store, file } = await sealed()
+  await requeueLive(context, file)
+  const { state, requests } = store.durable
+  expect([...state.files.values()]).toMatchObject([{ id: 2, phase: 'open', live: 2 }])
+  expect(requests.get(1)).toMatchObject({ file: 2, queued: 1 })
+})
+
+test('a file that took up an earlier batch meanwhile is left alone: its answers are to come', async () => {
+  const { context, store, file } = await sealed()
+  const batch = { batchId: 'batch_1', inputFileId: 'file-1', adopted: true, tag: 'earlier' } as const
+  await store.commit((draft) => draft.apply({ kind: 'created', file: 1, ...batch }))
+  await requeueLive(context, file)
+  const { state, requests } = store.durable
+  expect([...state.files.values()]).toMatchObject([{ id: 1, phase: 'remote', batchId: 'batch_1', live: 2 }])
+  expect(requests.get(2)).toMatchObject({ file: 1, queued: 0 })
+})
