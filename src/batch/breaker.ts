@@ -1,6 +1,6 @@
 /** The circuit breaker over batches that come back with too few usable answers. */
 export interface BreakerSettings {
-  /** Share of a batch that must be accepted or have merely expired, 0 to 1. */
+  /** Share of a batch that must be accepted, or have merely expired or been cancelled, 0 to 1. */
   readonly minPassRatio: number
   /** Consecutive batches below it that stop the run. */
   readonly maxPassFailures: number

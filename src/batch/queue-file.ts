@@ -13,7 +13,7 @@ export interface QueueFileBase {
   readonly inputs?: number
   /** Requests whose current line is here: neither judged nor queued again elsewhere. */
   readonly live: number
-  /** Requests of this file that were accepted, or came back expired: what the pass ratio counts. */
+  /** Requests of this file that were accepted, or came back expired or cancelled: what the pass ratio counts. */
   readonly passed: number
 }
 

@@ -164,7 +164,7 @@ export const stepSchema = z.discriminatedUnion('kind', [
     kind: z.literal('rejected'),
     request: number,
     reason: text,
-    /** It came back expired too often: no verdict on the answers of its batch. */
+    /** It came back expired or cancelled too often: no verdict on the answers of its batch. */
     lapsed: z.literal(true).optional(),
     id: text.optional(),
     cost: z.number().optional(),
