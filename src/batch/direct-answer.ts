@@ -14,7 +14,7 @@ export type CallEnd =
 export interface CallFacts {
   /** Answers to this attempt that were, or may have been, lost so far, this one included. */
   readonly losses: number
-  /** Different requests that got no answer of their own since the last good one, this one included. */
+  /** Different requests in trouble (`isTrouble`) since the last good answer, this one included. */
   readonly failing: number
   /** There were good answers with this key before. */
   readonly keyWorks: boolean
@@ -30,22 +30,26 @@ export type CallPlan = 'record' | 'repeat' | 'stop'
 
 /** So many different requests that fail on end are trouble at the server or on the way, not theirs. */
 const OUTAGE = 3
+
+/** Whether so many different requests without an answer of their own make an outage. */
+export const isOutage = (failing: number): boolean => failing >= OUTAGE
+
 /** Lost answers to one attempt that are believed to be accidents; each may have been paid for. */
 const MOST_LOSSES = 3
 
 export function planAfterCall(end: CallEnd, facts: CallFacts): CallPlan {
-  const isOutage = facts.failing >= OUTAGE
+  const outage = isOutage(facts.failing)
   switch (end.kind) {
     case 'unreachable':
       return 'repeat'
     case 'lost':
-      return isOutage || (!end.timedOut && facts.losses <= MOST_LOSSES) ? 'repeat' : 'record'
+      return (outage || !end.timedOut) && facts.losses <= MOST_LOSSES ? 'repeat' : 'record'
     case 'answered': {
       if (!end.failure) return 'record'
       const refusal = refusalOf(end.failure)
       if (refusal === 'key') return facts.keyWorks && end.failure.status === 403 ? 'record' : 'stop'
       if (refusal === 'account') return 'repeat'
-      return isOutage && isServerDown(end.failure.status) ? 'repeat' : 'record'
+      return outage && isServerDown(end.failure.status) ? 'repeat' : 'record'
     }
     default:
       return assertNever(end)
@@ -55,6 +59,10 @@ export function planAfterCall(end: CallEnd, facts: CallFacts): CallPlan {
 /** Whether an answer shows that the server works: whatever it says is about the request. */
 export const isSoundAnswer = (end: CallEnd): boolean =>
   end.kind === 'answered' && (end.failure?.status ?? 200) < 500 && !(end.failure && refusalOf(end.failure))
+
+/** Whether an end speaks of the server or of the way to it, rather than of the request, the account or the key. */
+export const isTrouble = (end: CallEnd): boolean =>
+  end.kind !== 'answered' || (end.failure?.status ?? 200) >= 500
 
 /** Whether the work may have been done although no answer of its own came back: a gateway only says that it got none. */
 export function mayHaveActed(end: CallEnd): boolean {

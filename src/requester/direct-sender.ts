@@ -1,5 +1,5 @@
 import pLimit, { type LimitFunction } from 'p-limit'
-import { type CallEnd, isSoundAnswer, mayHaveActed, planAfterCall } from '../batch/direct-answer.ts'
+import { mayHaveActed, planAfterCall } from '../batch/direct-answer.ts'
 import {
   afterPushback,
   afterServerError,
@@ -22,6 +22,7 @@ import { zeroUsage } from '../tokens/usage.ts'
 import type { Context } from './context.ts'
 import { type Answer, answerOf, endOf, pushback, refusedKey } from './direct-call.ts'
 import { queueFileName, repliesFileName } from './files.ts'
+import { Outage } from './outage.ts'
 import { Interrupted, Patience } from './patience.ts'
 import { enqueueAgain, type RequeueCause } from './queue.ts'
 import type { RequestResult } from './request-result.ts'
@@ -37,6 +38,13 @@ interface Line {
   readonly request: number
   readonly customId: string
   readonly text: string
+}
+
+/** Why a call is made again. */
+interface Repetition {
+  readonly problem: RemoteError
+  readonly patience: Patience
+  readonly why: 'unsent' | 'uncertain'
 }
 
 export interface DirectSenderOptions {
@@ -59,7 +67,7 @@ export class DirectSender {
   #failure: unknown
   /** Kept free on the disk for each answer to come. */
   #replyBytes = LONG_REPLY_BYTES
-  readonly #unanswered = new Set<number>()
+  readonly #outage = new Outage()
   #keyWorks = false
 
   constructor(context: Context, options: DirectSenderOptions) {
@@ -155,17 +163,17 @@ export class DirectSender {
   /** Sends until there is an answer about the request itself. What is about anything else uses up no attempt. */
   async #untilAnswered(file: DirectFile, line: Line): Promise<Answer> {
     const patience = new Patience(this.#context, 'direct calls')
+    let answer = await this.#ask(file, line)
     for (let losses = 0; ; ) {
-      const answer = answerOf(file.endpoint, line.customId, await this.#call(file, line))
-      const { reply } = answer
       const end = endOf(answer)
       if (mayHaveActed(end)) losses++
-      const failing = this.#failing(line, end)
+      if (end.kind === 'answered' && !end.failure) this.#keyWorks = true
+      const failing = this.#outage.note(line.request, end)
       const plan = planAfterCall(end, { losses, failing, keyWorks: this.#keyWorks })
       if (end.kind === 'lost' || (plan === 'repeat' && mayHaveActed(end)))
-        await this.#noteUncertain(file, line)
+        await this.#note('uncertain', file, line)
       if (plan === 'record') {
-        this.#adaptTo(reply)
+        this.#adaptTo(answer.reply)
         return answer
       }
       if (plan === 'stop') {
@@ -174,8 +182,17 @@ export class DirectSender {
       }
       const problem = pushback(answer)
       this.#goAt(afterPushback(this.#rate, this.#context.clock.now(), problem.retryAfterMs))
-      await this.#pauseOrGiveBack(file, line, { problem, patience, why: losses > 0 ? 'uncertain' : 'unsent' })
+      const failure = { problem, patience, why: losses > 0 ? 'uncertain' : 'unsent' } as const
+      answer = await this.#outage.again(async () => {
+        await this.#pauseOrGiveBack(file, line, failure)
+        if (mayHaveActed(end)) await this.#note('sent', file, line)
+        return this.#ask(file, line)
+      })
     }
+  }
+
+  async #ask(file: DirectFile, line: Line): Promise<Answer> {
+    return answerOf(file.endpoint, line.customId, await this.#call(file, line))
   }
 
   async #call(file: DirectFile, line: Line): Promise<DirectReply | RemoteError> {
@@ -195,14 +212,6 @@ export class DirectSender {
     }
   }
 
-  /** Different requests without an answer of their own since the last good one. */
-  #failing(line: Line, end: CallEnd): number {
-    if (end.kind === 'answered' && !end.failure) this.#keyWorks = true
-    if (isSoundAnswer(end)) this.#unanswered.clear()
-    else this.#unanswered.add(line.request)
-    return this.#unanswered.size
-  }
-
   #adaptTo(reply: DirectReply | RemoteError): void {
     const now = this.#context.clock.now()
     if (reply instanceof RemoteError) this.#goAt(afterPushback(this.#rate, now, undefined))
@@ -215,11 +224,12 @@ export class DirectSender {
     this.#limit.concurrency = concurrencyOf(rate)
   }
 
-  /** The connection ended without an answer: the server may have done the work, and may do it twice now. */
-  async #noteUncertain(file: DirectFile, line: Line): Promise<void> {
-    await this.#context.store.commit((draft) =>
-      draft.apply({ kind: 'uncertain', file: file.id, requests: [line.request] }),
-    )
+  /**
+   * `uncertain`: the connection ended without an answer; the server may have done the work, and may do it twice now.
+   * `sent`: it is asked to.
+   */
+  async #note(kind: 'uncertain' | 'sent', file: DirectFile, { request }: Line): Promise<void> {
+    await this.#context.store.commit((draft) => draft.apply({ kind, file: file.id, requests: [request] }))
   }
 
   /** The line goes back to the queue: nothing of it is on the wire any more. */
@@ -233,7 +243,7 @@ export class DirectSender {
   async #pauseOrGiveBack(
     file: DirectFile,
     line: Line,
-    { problem, patience, why }: { problem: RemoteError; patience: Patience; why: 'unsent' | 'uncertain' },
+    { problem, patience, why }: Repetition,
   ): Promise<void> {
     try {
       await patience.afterFailure(problem, pauseLeftMs(this.#rate, this.#context.clock.now()))

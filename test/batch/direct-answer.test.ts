@@ -50,7 +50,9 @@ describe('after a direct call', () => {
   test('a lost answer is asked for again a few times; one that took too long only when nothing else works', () => {
     const plans = [1, 2, 3, 4, 5].map((losses) => planAfterCall(reset, { ...alone, losses }))
     expect(plans).toEqual(['repeat', 'repeat', 'repeat', 'record', 'record'])
-    expect(planAfterCall(reset, { ...outage, losses: 9 })).toBe('repeat')
+    expect(planAfterCall(reset, { ...outage, losses: 3 })).toBe('repeat')
+    expect(planAfterCall(reset, { ...outage, losses: 4 })).toBe('record')
+    expect(planAfterCall(timeout, { ...outage, losses: 4 })).toBe('record')
     expect(planAfterCall(timeout, { ...alone, losses: 1 })).toBe('record')
     expect(planAfterCall(timeout, { ...outage, losses: 1 })).toBe('repeat')
   })

@@ -35,7 +35,7 @@ export interface Expected extends Allowance {
   /** The outcome of the run, or the code of the error it ends with. Default: complete. */
   readonly ends?: string
   /** How often requests were queued again, by reason. */
-  readonly requeued?: Readonly<Record<string, number>>
+  readonly requeued?: Readonly<Record<string, number>> | 'any'
   /** Direct calls of which it is unknown whether they were paid. */
   readonly uncertain?: number | 'any'
   /** Codes of the warnings. */

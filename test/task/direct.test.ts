@@ -217,7 +217,25 @@ describe('failures', () => {
     const summary = await new Ten(options({ forceDirect: true })).run()
     expect(summary).toMatchObject({ complete: true, succeeded: 10, failed: 0 })
     expect(summary.retries).toBeLessThanOrEqual(2)
-    expect(count('POST', CHAT)).toBeLessThan(700)
+    expect(count('POST', CHAT)).toBeLessThan(150)
+  })
+
+  test('of a server that hangs for hours one call at a time finds out whether it answers', async () => {
+    const { options, clock, count, dir } = harness({
+      intercept: async (request, next) => {
+        if (!isCall(request) || clock.now() >= begin + 7_200_000) return next()
+        const response = await next()
+        await clock.sleep(600_000)
+        response.body?.cancel()
+        throw new TypeError('terminated')
+      },
+    })
+    const begin = clock.now()
+    const summary = await new Ten(options({ forceDirect: true, directConcurrency: 10 })).run()
+    expect(summary).toMatchObject({ complete: true, succeeded: 10, failed: 0 })
+    // Ten at once, then one in ten minutes for two hours, then ten.
+    expect(count('POST', CHAT)).toBeLessThanOrEqual(10 + 13 + 10)
+    expect(stepsOf(dir, 'uncertain').length).toBeLessThanOrEqual(10 + 13)
   })
 
   test('a server that cannot be reached is waited for, and nothing is uncertain', async () => {
