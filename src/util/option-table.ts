@@ -94,7 +94,7 @@ export const optionTable = {
   ),
   minPassRatio: failure(
     z.number().min(0).max(1).default(0.5),
-    'A batch passes when at least this share of its requests succeeded or expired',
+    'A batch passes when at least this share of its requests succeeded, or came back untried',
     { value: 'ratio' },
   ),
   maxPassFailures: failure(
