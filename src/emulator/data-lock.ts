@@ -1,21 +1,13 @@
 import { randomUUID } from 'node:crypto'
-import { readFileSync, readlinkSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
-import { hostname } from 'node:os'
+import { readFileSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { LockError } from '../errors.ts'
+import { currentProcess, isGone, processIdentitySchema } from '../util/process-identity.ts'
 import { parseJson } from './json.ts'
 
-const holderSchema = z.object({
-  /** New with every lock. */
-  epoch: z.string(),
-  host: z.string(),
-  /** Start of the machine and pid namespace: where a pid means the same process. Empty where they are not known. */
-  space: z.string(),
-  pid: z.int().positive(),
-  /** Start of the process, where known: tells a pid that is used again. */
-  start: z.string(),
-})
+/** `epoch` is new with every lock. */
+const holderSchema = processIdentitySchema.extend({ epoch: z.string() })
 type Holder = z.infer<typeof holderSchema>
 
 const LOCK = 'emulator.lock'
@@ -35,7 +27,7 @@ export interface DataLock {
  */
 export function lockDataDir(dir: string): DataLock {
   const path = join(dir, LOCK)
-  const holder: Holder = { epoch: randomUUID(), ...thisProcess() }
+  const holder: Holder = { epoch: randomUUID(), ...currentProcess() }
   while (!create(path, holder)) {
     const other = readHolder(path)
     if (other !== undefined && !isFree(path, other)) throw inUse(dir, other)
@@ -63,7 +55,7 @@ function create(path: string, holder: Holder): boolean {
 }
 
 /** Somebody of whom nothing is known: the lock is being written right now, or that was never finished. */
-const NOBODY: Holder = { epoch: '', host: '', space: '', pid: 1, start: '' }
+const NOBODY: Holder = { epoch: '', host: '', pid: 1 }
 
 /** `undefined`: there is no lock any more. */
 function readHolder(path: string): Holder | undefined {
@@ -99,53 +91,21 @@ function renew(path: string, { epoch }: Holder): void {
 }
 
 function isFree(path: string, holder: Holder): boolean {
-  const self = thisProcess()
-  const isNear = holder.host === self.host && holder.space === self.space
-  if (isNear) return !isRunning(holder)
-  return ageMs(path) > STALE_MS
+  return isGone(holder, currentProcess()) || (!isNear(holder) && ageMs(path) > STALE_MS)
+}
+
+/** Where the system tells whether a process runs, one may be long without a sign, as when the machine slept. */
+function isNear(holder: Holder): boolean {
+  const self = currentProcess()
+  if (self.bootId === undefined || self.pidNamespace === undefined) return false
+  return (
+    holder.host === self.host && holder.bootId === self.bootId && holder.pidNamespace === self.pidNamespace
+  )
 }
 
 function ageMs(path: string): number {
   const stat = statSync(path, { throwIfNoEntry: false })
   return stat ? Date.now() - stat.mtimeMs : Infinity
-}
-
-function isRunning({ pid, start }: Holder): boolean {
-  try {
-    process.kill(pid, 0)
-  } catch (error) {
-    // EPERM: it runs, but is another user's.
-    if (codeOf(error) === 'ESRCH') return false
-  }
-  const now = processStat(pid)
-  return now === undefined || (now.start === start && now.state !== 'Z')
-}
-
-const thisProcess = (): Omit<Holder, 'epoch'> => ({
-  host: hostname(),
-  space: [known(bootId), known(pidNamespace)].join(' ').trim(),
-  pid: process.pid,
-  start: processStat(process.pid)?.start ?? '',
-})
-
-const bootId = (): string => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
-const pidNamespace = (): string => readlinkSync('/proc/self/ns/pid')
-
-function processStat(pid: number): { readonly state: string; readonly start: string } | undefined {
-  const stat = known(() => readFileSync(`/proc/${pid}/stat`, 'utf8'))
-  // The second field, the command, may hold spaces and brackets: the others follow its last bracket.
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-  const [state, start] = [fields[0], fields[19]]
-  return state !== undefined && start !== undefined ? { state, start } : undefined
-}
-
-/** Empty where the system does not tell: then less is compared. */
-function known(read: () => string): string {
-  try {
-    return read()
-  } catch {
-    return ''
-  }
 }
 
 const codeOf = (error: unknown): unknown =>

@@ -1,16 +1,11 @@
 import { readdir, readFile, rename, rmdir, unlink, writeFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { z } from 'zod'
+import { currentProcess, isGone, processIdentitySchema } from '../util/process-identity.ts'
 import { systemCode } from './file-system.ts'
 import { directoryIdentity, retireDirectory } from './lock-directory.ts'
-import { currentProcess, isGone } from './process-identity.ts'
 
-const holderSchema = z.object({
-  host: z.string(),
-  bootId: z.string().optional(),
-  pidNamespace: z.string().optional(),
-  pid: z.int().positive(),
-  processStart: z.string().optional(),
+const holderSchema = processIdentitySchema.extend({
   startedAt: z.number(),
   epoch: z.string(),
   directory: z.string(),

@@ -6,8 +6,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { afterEach, describe, expect, test } from 'vitest'
-import { currentProcess, isGone } from '../../src/state/process-identity.ts'
 import { type LockHolder, TaskLock, type TaskLockOptions } from '../../src/state/task-lock.ts'
+import { currentProcess, isGone } from '../../src/util/process-identity.ts'
 import { VirtualClock } from '../support/virtual-clock.ts'
 
 const makeHome = () => mkdtemp(join(tmpdir(), 'nightshift-'))

@@ -1,18 +1,19 @@
 import { readFileSync, readlinkSync } from 'node:fs'
 import { hostname } from 'node:os'
-import { systemCode } from './file-system.ts'
+import { z } from 'zod'
 
 /** What tells one process from every other one, as far as the system says. */
-export interface ProcessIdentity {
-  readonly host: string
+export const processIdentitySchema = z.object({
+  host: z.string(),
   /** Changes with every start of the machine; undefined where the system has none. */
-  readonly bootId?: string | undefined
+  bootId: z.string().optional(),
   /** The same pid means another process in another namespace (container); undefined where there are none. */
-  readonly pidNamespace?: string | undefined
-  readonly pid: number
+  pidNamespace: z.string().optional(),
+  pid: z.int().positive(),
   /** Start of the process in clock ticks since boot: tells a recycled pid. */
-  readonly processStart?: string | undefined
-}
+  processStart: z.string().optional(),
+})
+export type ProcessIdentity = Readonly<z.infer<typeof processIdentitySchema>>
 
 export function currentProcess(): ProcessIdentity {
   return {
@@ -49,7 +50,7 @@ function answersSignals(pid: number): boolean {
     return true
   } catch (error) {
     // EPERM: it is there, but another user's.
-    return systemCode(error) !== 'ESRCH'
+    return !(error instanceof Error && 'code' in error && error.code === 'ESRCH')
   }
 }
 
