@@ -164,9 +164,14 @@ export class TaskStore {
     await this.#log.close()
   }
 
+  /** A file of which only a tail was found has no length in the ledger yet, but is the task's all the same. */
+  #knownLength(file: string): number | undefined {
+    return this.#log.lengths.get(file) ?? (this.#log.tails.has(file) ? 0 : undefined)
+  }
+
   #newDraft(): Draft {
     const below = this.#writing
-    const length = (file: string) => (below ? below.knownLength(file) : this.#log.lengths.get(file))
+    const length = (file: string) => (below ? below.knownLength(file) : this.#knownLength(file))
     return new Draft(below ?? this.durable, length)
   }
 
@@ -206,7 +211,7 @@ export class TaskStore {
     draft.requests.mergeInto(this.#index, offset)
     this.#state = draft.state
     this.#writing = undefined
-    this.#open.rebase(this.#index, (file) => this.#log.lengths.get(file))
+    this.#open.rebase(this.#index, (file) => this.#knownLength(file))
   }
 
   #drop(waiters: readonly Waiter[], error: unknown): void {

@@ -1,3 +1,4 @@
+import { readdirSync, writeFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { accept } from '../../src/batch/verdict.ts'
 import { TaskManager } from '../../src/task/task-manager.ts'
@@ -127,6 +128,21 @@ describe('a crash of a direct run', () => {
     expect(uncertain.length).toBeLessThanOrEqual(3)
     expect(rig.count('POST', '/v1/chat/completions') - sent).toBeLessThanOrEqual(10 - sent + 3)
     expect(taskLines<string>(folder, '_output.jsonl').sort()).toEqual(names(10))
+  })
+})
+
+describe('a crash in the first reply of a direct set', () => {
+  test.each([
+    ['nothing', ''],
+    ['half a line', '{"custom_id":"r1-0","response":{"sta'],
+    ['a line that is damaged', '{"custom_id":"r1-0","response":null,"error":null,"crc":"00000000"}\n'],
+  ])('that left %s on the disk leaves nothing in the end', async (_, text) => {
+    const rig = harness()
+    const direct = { forceDirect: true, directConcurrency: 3 }
+    const folder = await crash(rig, { at: at('POST', '/v1/chat/completions') }, direct)
+    writeFileSync(`${folder}/task_replies1.jsonl`, text)
+    expect(await new Ten(rig.options({ ...direct, taskDir: folder })).run()).toMatchObject({ complete: true })
+    expect(readdirSync(folder).sort()).toEqual(['task_ledger.jsonl', 'task_output.jsonl', 'task_state.json'])
   })
 })
 
