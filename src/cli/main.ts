@@ -1,12 +1,13 @@
 #!/usr/bin/env node
-import { NightshiftError, UsageError } from '../errors.ts'
+import { UsageError } from '../errors.ts'
 import { systemClock } from '../util/clock.ts'
 import { nearest } from '../util/option-names.ts'
+import { systemCode } from '../util/system-code.ts'
 import { VERSION } from '../util/version.ts'
 import type { CommandIo } from './command-io.ts'
 import { checkNodeVersion } from './node-version.ts'
 import { describeError } from './report-error.ts'
-import { type Interruption, listenForSignals, SIGNAL_EXIT_CODES } from './signals.ts'
+import { type Interruption, isInterruption, listenForSignals, SIGNAL_EXIT_CODES } from './signals.ts'
 
 const HELP = `nightshift: large LLM jobs at half price, without losing or re-paying an answer
 
@@ -72,12 +73,6 @@ async function run(command: Command, argv: readonly string[], interruption: Inte
   }
 }
 
-/** What a command ends with that was in the middle of something. */
-const isInterruption = (error: unknown): boolean =>
-  NightshiftError.is(error) && ['interrupted', 'lock_aborted', 'aborted'].includes(error.code)
-
-const isBrokenPipe = (error: Error): boolean => 'code' in error && error.code === 'EPIPE'
-
 function print(text: string): number {
   process.stdout.write(text)
   return 0
@@ -91,7 +86,7 @@ function unknownCommand(name: string): UsageError {
 
 // Whoever reads the output may stop reading, as `head` does: there is nobody left to tell.
 process.stdout.on('error', (error) => {
-  if (!isBrokenPipe(error)) throw error
+  if (systemCode(error) !== 'EPIPE') throw error
   process.exit(0)
 })
 

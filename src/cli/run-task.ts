@@ -11,12 +11,13 @@ import type { RunSummary, TaskRequest } from '../task/task-types.ts'
 import { systemClock } from '../util/clock.ts'
 import { optionTable } from '../util/option-table.ts'
 import { environmentWith, readEnvironment, resolveOptions, type TaskOptions } from '../util/options.ts'
+import { systemCode } from '../util/system-code.ts'
 import { parseArguments } from './args.ts'
 import { renderHelp } from './help.ts'
 import { checkNodeVersion } from './node-version.ts'
 import { describeError } from './report-error.ts'
 import { readScenario } from './scenario-file.ts'
-import { type Interruption, listenForSignals, SIGNAL_EXIT_CODES } from './signals.ts'
+import { type Interruption, isInterruption, listenForSignals, SIGNAL_EXIT_CODES } from './signals.ts'
 import { summaryText } from './summary-text.ts'
 
 export interface RunTaskOptions {
@@ -111,12 +112,9 @@ const scenarioWithoutEmulator = (path: string): UsageError =>
 
 /** A terminal that went away, or a reader that stopped reading, is no reason to stop the work. */
 function ignoreBrokenPipe(error: Error): void {
-  if (!('code' in error && (error.code === 'EPIPE' || error.code === 'EIO'))) throw error
+  const code = systemCode(error)
+  if (code !== 'EPIPE' && code !== 'EIO') throw error
 }
-
-/** What a signal leads to while the task is being opened, before there is a run to sum up. */
-const isInterruption = (error: unknown): boolean =>
-  NightshiftError.is(error) && ['interrupted', 'lock_aborted', 'aborted'].includes(error.code)
 
 function taskOptions(
   options: TaskOptions,

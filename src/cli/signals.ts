@@ -1,3 +1,5 @@
+import { NightshiftError } from '../errors.ts'
+
 /** What a run is told by signals, step by step. */
 export interface Interruption {
   /** Aborted by the first signal: finish what is in hand and stop. */
@@ -38,3 +40,7 @@ export function listenForSignals(tell: (message: string) => void): Interruption 
   }
   return { stop: stop.signal, cut: cut.signal, signal: () => first, end }
 }
+
+/** What a signal leads to where there is no run to sum up: while a task is opened, or in the middle of a command. */
+export const isInterruption = (error: unknown): boolean =>
+  NightshiftError.is(error) && ['interrupted', 'lock_aborted', 'aborted'].includes(error.code)

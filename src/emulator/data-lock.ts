@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { z } from 'zod'
 import { LockError } from '../errors.ts'
 import { currentProcess, isGone, processIdentitySchema } from '../util/process-identity.ts'
+import { systemCode } from '../util/system-code.ts'
 import { parseJson } from './json.ts'
 
 /** `epoch` is new with every lock. */
@@ -49,7 +50,7 @@ function create(path: string, holder: Holder): boolean {
     writeFileSync(path, `${JSON.stringify(holder)}\n`, { mode: 0o600, flag: 'wx' })
     return true
   } catch (error) {
-    if (codeOf(error) === 'EEXIST') return false
+    if (systemCode(error) === 'EEXIST') return false
     throw error
   }
 }
@@ -62,7 +63,7 @@ function readHolder(path: string): Holder | undefined {
   try {
     return holderSchema.safeParse(parseJson(readFileSync(path, 'utf8'))).data ?? NOBODY
   } catch (error) {
-    if (codeOf(error) === 'ENOENT') return undefined
+    if (systemCode(error) === 'ENOENT') return undefined
     throw error
   }
 }
@@ -76,7 +77,7 @@ function retire(path: string, abandoned: Holder): void {
     if (moved && moved.epoch !== abandoned.epoch) create(path, moved)
   } catch (error) {
     // Another process was faster: whoever makes the next lock has it.
-    if (codeOf(error) !== 'ENOENT') throw error
+    if (systemCode(error) !== 'ENOENT') throw error
   } finally {
     rmSync(aside, { force: true })
   }
@@ -107,9 +108,6 @@ function ageMs(path: string): number {
   const stat = statSync(path, { throwIfNoEntry: false })
   return stat ? Date.now() - stat.mtimeMs : Infinity
 }
-
-const codeOf = (error: unknown): unknown =>
-  error instanceof Error && 'code' in error ? error.code : undefined
 
 function inUse(dir: string, { pid, host }: Holder): LockError {
   const who = host === '' ? 'another process' : `process ${pid} on ${host}`

@@ -1,8 +1,9 @@
 import { dirname } from 'node:path'
 import { errorText, StateError } from '../errors.ts'
 import { syncError } from '../state/disk-error.ts'
-import { type FileSystem, type OpenFile, systemCode } from '../state/file-system.ts'
+import type { FileSystem, OpenFile } from '../state/file-system.ts'
 import { removeTemporaries, replaceFile } from '../state/replace-file.ts'
+import { systemCode } from '../util/system-code.ts'
 import { holdsReplies, keptFileName } from './files.ts'
 
 const CHUNK_BYTES = 1 << 20

@@ -1,9 +1,10 @@
 import { RequestIndex } from '../batch/request-index.ts'
 import { initialState, type TaskState } from '../batch/task-state.ts'
 import { StateError } from '../errors.ts'
-import { type FileSystem, systemCode } from '../state/file-system.ts'
+import type { FileSystem } from '../state/file-system.ts'
 import { type LedgerExtent, type LedgerLine, readLedger } from '../state/ledger.ts'
 import { LEDGER_SUFFIX } from '../state/ledger-line.ts'
+import { systemCode } from '../util/system-code.ts'
 import type { View } from './draft.ts'
 import { replay } from './replay.ts'
 

@@ -1,5 +1,5 @@
 import { errorText, StateError } from '../errors.ts'
-import { systemCode } from './file-system.ts'
+import { systemCode } from '../util/system-code.ts'
 
 const FULL = new Set(['ENOSPC', 'EDQUOT'])
 const FORBIDDEN = new Set(['EACCES', 'EPERM', 'EROFS'])

@@ -1,9 +1,10 @@
 import { type Adapter, Low } from 'lowdb'
 import { z } from 'zod'
 import { errorText, StateError } from '../errors.ts'
+import { systemCode } from '../util/system-code.ts'
 import { versionNeeded } from '../util/version.ts'
 import { readError } from './disk-error.ts'
-import { type FileSystem, systemCode } from './file-system.ts'
+import type { FileSystem } from './file-system.ts'
 import { removeTemporaries, replaceFile } from './replace-file.ts'
 
 /** What every such file carries. */

@@ -11,6 +11,7 @@ import {
   unlink,
 } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
+import { systemCode } from '../util/system-code.ts'
 
 /** `read`: an existing file. `append`: created (0600) when missing. `create`: fails with EEXIST when there. */
 export type OpenMode = 'read' | 'append' | 'create'
@@ -46,14 +47,6 @@ export interface FileSystem {
   syncDirectory(path: string): Promise<void>
   /** Bytes that this process may still write there; undefined when the file system cannot say. Never rejects. */
   freeBytes(directory: string): Promise<number | undefined>
-}
-
-const SYSTEM_CODE = /^E[A-Z0-9]+$/
-
-/** The `code` of a system error (ENOSPC, EIO, ...), or undefined for anything else. */
-export function systemCode(error: unknown): string | undefined {
-  if (!(error instanceof Error && 'code' in error)) return undefined
-  return typeof error.code === 'string' && SYSTEM_CODE.test(error.code) ? error.code : undefined
 }
 
 const FLAGS = { read: 'r', append: 'a+', create: 'ax+' } as const

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import nodeFs from 'node:fs'
 import { lstat, rename, rmdir } from 'node:fs/promises'
-import { systemCode } from './file-system.ts'
+import { systemCode } from '../util/system-code.ts'
 
 /**
  * Names one lock directory for as long as it exists, across renames, unlike a directory made later at the same

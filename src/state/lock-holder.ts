@@ -2,7 +2,7 @@ import { readdir, readFile, rename, rmdir, unlink, writeFile } from 'node:fs/pro
 import { basename, dirname, join } from 'node:path'
 import { z } from 'zod'
 import { currentProcess, isGone, processIdentitySchema } from '../util/process-identity.ts'
-import { systemCode } from './file-system.ts'
+import { systemCode } from '../util/system-code.ts'
 import { directoryIdentity, retireDirectory } from './lock-directory.ts'
 
 const holderSchema = processIdentitySchema.extend({

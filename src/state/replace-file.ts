@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { basename, dirname, join } from 'node:path'
+import { systemCode } from '../util/system-code.ts'
 import { syncError, writeError } from './disk-error.ts'
-import { type FileSystem, type OpenFile, systemCode } from './file-system.ts'
+import type { FileSystem, OpenFile } from './file-system.ts'
 
 /** Text, or pieces of it as they come. */
 export type FileContent = string | Iterable<string | Uint8Array> | AsyncIterable<string | Uint8Array>

@@ -5,7 +5,8 @@ import { join, resolve } from 'node:path'
 import { errorText, LockError, NightshiftError } from '../errors.ts'
 import type { Clock } from '../util/clock.ts'
 import { assertNever } from '../util/exhaustive.ts'
-import { makeDurableDirectory, nodeFileSystem, systemCode } from './file-system.ts'
+import { systemCode } from '../util/system-code.ts'
+import { makeDurableDirectory, nodeFileSystem } from './file-system.ts'
 import { lockFileSystem, retireDirectory } from './lock-directory.ts'
 import {
   currentHolder,

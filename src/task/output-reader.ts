@@ -1,7 +1,8 @@
 import { basename, dirname, join } from 'node:path'
 import { errorText, StateError } from '../errors.ts'
-import { type FileSystem, nodeFileSystem, systemCode } from '../state/file-system.ts'
+import { type FileSystem, nodeFileSystem } from '../state/file-system.ts'
 import { type Line, readLineChunks } from '../state/json-lines.ts'
+import { systemCode } from '../util/system-code.ts'
 
 /**
  * The accepted values of a task, streamed in the order they were accepted. `path` is one of

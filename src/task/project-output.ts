@@ -1,8 +1,9 @@
 import { stat } from 'node:fs/promises'
 import type { GPTRequester } from '../requester/requester.ts'
-import { type FileSystem, systemCode } from '../state/file-system.ts'
+import type { FileSystem } from '../state/file-system.ts'
 import { readLines } from '../state/json-lines.ts'
 import { removeTemporaries, replaceFile } from '../state/replace-file.ts'
+import { systemCode } from '../util/system-code.ts'
 import type { TaskOutput } from './output.ts'
 
 export const PROJECTED = '_output.json'

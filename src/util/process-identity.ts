@@ -1,6 +1,7 @@
 import { readFileSync, readlinkSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { z } from 'zod'
+import { systemCode } from './system-code.ts'
 
 /** What tells one process from every other one, as far as the system says. */
 export const processIdentitySchema = z.object({
@@ -50,7 +51,7 @@ function answersSignals(pid: number): boolean {
     return true
   } catch (error) {
     // EPERM: it is there, but another user's.
-    return !(error instanceof Error && 'code' in error && error.code === 'ESRCH')
+    return systemCode(error) !== 'ESRCH'
   }
 }
 

@@ -1,7 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
-import { systemCode } from '../../src/state/file-system.ts'
+import { systemCode } from '../../src/util/system-code.ts'
 import type { Report } from '../support/emulator-messages.ts'
 import { type LedgerFacts, readLedgerFacts } from './ledger-facts.ts'
 import { type Expected, expectedOf, keyOf } from './workload.ts'

@@ -3,12 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { CommitLog } from '../../src/state/commit-log.ts'
-import {
-  type FileSystem,
-  makeDurableDirectory,
-  nodeFileSystem,
-  systemCode,
-} from '../../src/state/file-system.ts'
+import { type FileSystem, makeDurableDirectory, nodeFileSystem } from '../../src/state/file-system.ts'
+import { systemCode } from '../../src/util/system-code.ts'
 import { PowerLossFs } from '../support/power-loss-fs.ts'
 import { VirtualClock } from '../support/virtual-clock.ts'
 
