@@ -40,7 +40,7 @@ class CorpusTopics extends TaskManager<Label> {
         { role: 'system' as const, content: INSTRUCTIONS },
         { role: 'user' as const, content: sentence },
       ]
-      yield { key: `sentence-${index}`, body: { model: 'gpt-5-nano', messages } }
+      yield { key: `sentence-${index}`, body: { model: 'gpt-5-nano', max_completion_tokens: 2000, messages } }
     }
   }
 

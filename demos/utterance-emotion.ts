@@ -70,7 +70,8 @@ class UtteranceEmotion extends TaskManager<Opinion> {
       ]
       // What was asked before is skipped by its key, so only the opinions that are missing are asked for.
       for (let number = 1; number <= required; number++) {
-        yield { key: `${sample}#${number}`, sample, meta: utterance, body: { model: 'gpt-5-mini', messages } }
+        const body = { model: 'gpt-5-mini', max_completion_tokens: 2000, messages }
+        yield { key: `${sample}#${number}`, sample, meta: utterance, body }
       }
     }
   }

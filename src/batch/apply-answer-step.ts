@@ -1,35 +1,66 @@
 import { retired } from './apply-submit-step.ts'
 import { inPhase, isUnpushed, type QueueFile, remoteFilesOf } from './queue-file.ts'
 import type { RequestTable } from './request-table.ts'
-import { ImpossibleStep, leave, plus, spent } from './step-helpers.ts'
+import { ImpossibleStep, leave, plus, spent, sumOf, withReserved } from './step-helpers.ts'
 import type { StepOf } from './steps.ts'
 import { initialState, type TaskState } from './task-state.ts'
 
 export function sendRequests(state: TaskState, table: RequestTable, step: StepOf<'sent'>): TaskState {
   for (const request of step.requests) table.set(request, { ...table.get(request), call: 'sent' })
-  return { ...state, spending: plus(state.spending, { sentRequests: step.requests.length }) }
+  const spending = plus(state.spending, {
+    sentRequests: step.requests.length,
+    sentInputTokens: step.tokens?.input ?? 0,
+    sentNanoUsd: step.expectedNanoUsd ?? 0,
+  })
+  return { ...state, spending, files: reserving(state, step.file, step.reserved ?? 0) }
+}
+
+/** Calls whose answers were lost: they may have cost all that they could. */
+export function loseCalls(state: TaskState, step: StepOf<'uncertain'>): TaskState {
+  const { requests, charged = 0, released = 0 } = step
+  return {
+    ...state,
+    tally: plus(state.tally, { uncertain: requests.length }),
+    spending: plus(state.spending, { uncertainNanoUsd: charged }),
+    files: reserving(state, step.file, -released),
+  }
+}
+
+export function reserve(state: TaskState, { file, reserved }: StepOf<'reserve'>): TaskState {
+  return { ...state, files: reserving(state, file, reserved - (state.files.get(file)?.reserved ?? 0)) }
+}
+
+/** Queue files after so much more, or less, was set aside for one of them. */
+function reserving(state: TaskState, id: number, by: number): ReadonlyMap<number, QueueFile> {
+  const file = state.files.get(id)
+  return file && by !== 0 ? new Map(state.files).set(id, withReserved(file, by)) : state.files
 }
 
 export function receive(state: TaskState, table: RequestTable, step: StepOf<'received'>): TaskState {
   for (const request of step.requests ?? []) table.set(request, { ...table.get(request), call: 'received' })
-  const spending = spent(state, step)
   const litter = step.litter ? new Set([...state.litter, ...step.litter]) : state.litter
   const file = state.files.get(step.file)
-  if (file?.phase !== 'ended') return { ...state, spending, litter }
-  return {
-    ...state,
-    spending,
-    litter,
-    files: new Map(state.files).set(file.id, {
-      ...file,
-      phase: 'received',
-      ...(step.answers !== undefined && { answers: step.answers }),
-    }),
+  const isBatch = file?.phase === 'ended'
+  const { reused } = step
+  const spending = plus(spent(state, step, isBatch ? 'batch' : (step.tier ?? 'direct')), {
+    reusedReplies: reused?.replies ?? 0,
+    savedNanoUsd: reused?.savedNanoUsd ?? 0,
+  })
+  const next = { ...state, spending, litter }
+  if (!isBatch) return { ...next, files: reserving(state, step.file, -(step.released ?? 0)) }
+  const { reserved: _, ...rest } = file
+  const { answers, rates } = step
+  const received: QueueFile = {
+    ...rest,
+    phase: 'received',
+    ...(answers !== undefined && { answers }),
+    ...(rates && { rates }),
   }
+  return { ...next, files: new Map(state.files).set(file.id, received) }
 }
 
 export function accept(state: TaskState, table: RequestTable, step: StepOf<'accepted'>): TaskState {
-  const next = judge(state, table, step.requests, 'succeeded')
+  const next = judge(state, table, step.requests, 'succeeded', { costs: step.costs })
   if (step.lines === 0) return next
   const lines = (step.part === state.output.part ? state.output.lines : 0) + step.lines
   return { ...next, output: { part: step.part, lines } }
@@ -40,7 +71,7 @@ export function judge(
   table: RequestTable,
   requests: readonly number[],
   as: 'succeeded' | 'failed',
-  passes: 0 | 1 = as === 'succeeded' ? 1 : 0,
+  { passes = as === 'succeeded' ? 1 : 0, costs }: JudgeFacts = {},
 ): TaskState {
   const files = leave(state, table, requests, passes)
   for (const request of requests) {
@@ -52,7 +83,15 @@ export function judge(
     ...state,
     files,
     counters: plus(state.counters, { [as]: requests.length, pending: -requests.length }),
+    spending: plus(state.spending, { judgedNanoUsd: sumOf(costs) }),
   }
+}
+
+interface JudgeFacts {
+  /** 1 when the requests count as usable answers of their file. */
+  readonly passes?: 0 | 1
+  /** What each reply cost, in nano-USD. */
+  readonly costs?: readonly (number | null)[] | undefined
 }
 
 export function wiped(state: TaskState, table: RequestTable, step: StepOf<'wiped'>): TaskState {

@@ -1,7 +1,8 @@
+import { addForecasts, noForecast, type TokenForecast } from '../tokens/forecast.ts'
 import { MAX_EMBEDDING_INPUTS } from './embedding-inputs.ts'
 import type { QueueFile } from './queue-file.ts'
 import type { RequestRecord, RequestTable } from './request-table.ts'
-import { baseOf, fileOf, impossible, leave, plus } from './step-helpers.ts'
+import { baseOf, fileOf, impossible, leave, plus, sumOf, withReserved } from './step-helpers.ts'
 import type { StepOf } from './steps.ts'
 import type { TaskState } from './task-state.ts'
 
@@ -42,7 +43,8 @@ const FRESH: RequestRecord = { state: 'pending', call: 'queued', attempt: 0, que
 export function requeue(state: TaskState, table: RequestTable, step: StepOf<'requeue'>): TaskState {
   const expired = step.why === 'expired' || step.why === 'cancelled'
   const isBlameless = expired || step.why === 'refused'
-  const files = leave(state, table, step.requests, isBlameless ? 1 : 0)
+  const from = table.get(step.requests[0] ?? 0).file
+  const files = released(leave(state, table, step.requests, isBlameless ? 1 : 0), from, step.released)
   let neverSent = 0
   for (const request of step.requests) {
     const record = table.get(request)
@@ -62,7 +64,11 @@ export function requeue(state: TaskState, table: RequestTable, step: StepOf<'req
     state.tally,
     step.why === 'retry' ? { retries: moved } : expired ? { expired: moved } : {},
   )
-  const spending = plus(state.spending, { sentRequests: -neverSent })
+  const spending = plus(state.spending, {
+    sentRequests: -neverSent,
+    sentInputTokens: neverSent === moved ? -(step.tokens?.input ?? 0) : 0,
+    judgedNanoUsd: sumOf(step.costs),
+  })
   return { ...state, tally, spending, files: grown({ ...state, files }, step, moved) }
 }
 
@@ -88,7 +94,27 @@ function grown(
     requests: file.requests + lines,
     live: file.live + lines,
     bytes: file.bytes + step.bytes,
+    tokens: addForecasts(file.tokens ?? noForecast, step.tokens ?? guessed(lines, step.bytes)),
     ...(file.endpoint === '/v1/embeddings' && { inputs }),
   }
   return new Map(state.files).set(file.id, larger)
+}
+
+const BYTES_PER_TOKEN = 4
+
+/** Versions before 0.3 did not estimate: for the soft limits a rule of thumb has to do, and a hard cap knows no ceiling. */
+const guessed = (requests: number, bytes: number): TokenForecast => ({
+  ...noForecast,
+  requests,
+  input: Math.ceil(bytes / BYTES_PER_TOKEN),
+  unbounded: requests,
+})
+
+function released(
+  files: ReadonlyMap<number, QueueFile>,
+  id: number,
+  amount = 0,
+): ReadonlyMap<number, QueueFile> {
+  const file = files.get(id)
+  return file && amount > 0 ? new Map(files).set(id, withReserved(file, -amount)) : files
 }

@@ -1,10 +1,19 @@
 import { assertNever } from '../util/exhaustive.ts'
-import { accept, judge, receive, sendRequests, wiped, withoutFailed } from './apply-answer-step.ts'
+import {
+  accept,
+  judge,
+  loseCalls,
+  receive,
+  reserve,
+  sendRequests,
+  wiped,
+  withoutFailed,
+} from './apply-answer-step.ts'
 import { addRequests, openFile, requeue, seal } from './apply-queue-step.ts'
 import { strayStep, sweepStep } from './apply-stray-step.ts'
 import { submitStep } from './apply-submit-step.ts'
 import { LINE_IN_HAND, type RequestTable } from './request-table.ts'
-import { impossible, plus } from './step-helpers.ts'
+import { impossible } from './step-helpers.ts'
 import type { Step } from './steps.ts'
 import type { TaskState } from './task-state.ts'
 
@@ -65,13 +74,18 @@ export function applyStep(
     case 'sent':
       return sendRequests(state, table, step)
     case 'uncertain':
-      return { ...state, tally: plus(state.tally, { uncertain: step.requests.length }) }
+      return loseCalls(state, step)
+    case 'reserve':
+      return reserve(state, step)
     case 'received':
       return receive(state, table, step)
     case 'accepted':
       return accept(state, table, step)
     case 'rejected':
-      return judge(state, table, [step.request], 'failed', step.lapsed ? 1 : 0)
+      return judge(state, table, [step.request], 'failed', {
+        passes: step.lapsed ? 1 : 0,
+        costs: [step.cost ?? null],
+      })
     case 'remembered':
       table.remember(step.sample, { key: step.key, value: step.value })
       return state

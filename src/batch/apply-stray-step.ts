@@ -20,7 +20,7 @@ export function strayStep(state: TaskState, step: StrayStep): TaskState {
   if (!allowed.includes(stray.phase)) impossible(step, `stray ${stray.batchId} is ${stray.phase}`)
   const next = { ...state, strays: new Map(state.strays).set(stray.batchId, advanced(stray, step)) }
   if (step.kind === 'stray-ended') return next
-  const spending = step.kind === 'stray-received' ? spent(state, step) : state.spending
+  const spending = step.kind === 'stray-received' ? spent(state, step, 'batch') : state.spending
   return { ...next, spending, litter: littered(state, step.litter) }
 }
 
@@ -35,6 +35,7 @@ function seen(state: TaskState, step: StepOf<'stray'>): TaskState {
     place: state.strays.size + 1,
     ...(model !== undefined && { model }),
     ...(inputFileId !== undefined && { inputFileId }),
+    ...reservationOf(state.atLarge.get(tag) ?? state.files.get(step.file ?? 0)),
   }
   return {
     ...state,
@@ -45,12 +46,19 @@ function seen(state: TaskState, step: StepOf<'stray'>): TaskState {
   }
 }
 
+/** What an attempt, or the batch that a twin came beside, had been given. */
+const reservationOf = (of: Pick<Stray, 'reserved' | 'pricedAt'> | undefined) => ({
+  ...(of?.reserved !== undefined && { reserved: of.reserved }),
+  ...(of?.pricedAt !== undefined && { pricedAt: of.pricedAt }),
+})
+
 function advanced(stray: Stray, step: Exclude<StrayStep, StepOf<'stray'>>): Stray {
   const { batchId, tag, file, place, model, inputFileId } = stray
   const common = {
     ...{ batchId, tag, file, place },
     ...(model !== undefined && { model }),
     ...(inputFileId !== undefined && { inputFileId }),
+    ...(step.kind === 'stray-ended' && reservationOf(stray)),
   }
   switch (step.kind) {
     case 'stray-ended': {
@@ -59,7 +67,7 @@ function advanced(stray: Stray, step: Exclude<StrayStep, StepOf<'stray'>>): Stra
       return { ...common, phase: 'ended', status, ...files }
     }
     case 'stray-received':
-      return { ...common, phase: 'received' }
+      return { ...common, phase: 'received', ...(step.rates && { rates: step.rates }) }
     case 'stray-settled':
       return { ...common, phase: 'settled' }
     default:

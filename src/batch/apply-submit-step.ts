@@ -31,17 +31,24 @@ export function submitStep(state: TaskState, step: SubmitStep): TaskState {
   if (step.kind !== 'abandoned') return next
   if (!('tag' in file)) return impossible(step, `file ${file.id} is ${file.phase}`)
   // A batch that the server took and then refused for lack of room was never worked on.
-  const spending = plus(state.spending, file.phase === 'ended' ? { sentRequests: -file.requests } : {})
+  const spending = file.phase === 'ended' ? pushed(state, file, -1) : state.spending
   return { ...next, ...retired(state, [file]), spending, litter: state.litter.union(new Set(step.litter)) }
 }
 
 function created(state: TaskState, file: QueueFile, { tag }: StepOf<'created'>): TaskState {
-  const spending = plus(state.spending, { sentRequests: file.requests })
-  const next = { ...state, spending, tally: plus(state.tally, { batches: 1 }) }
+  const next = { ...state, spending: pushed(state, file, 1), tally: plus(state.tally, { batches: 1 }) }
   if (tag === undefined) return next
   const known = retired(state, [file])
   return { ...next, ...known, atLarge: withoutKey(known.atLarge, tag) }
 }
+
+/** What a batch counts against the limits of the task and of the run. */
+const pushed = ({ spending }: TaskState, { requests, tokens, expectedNanoUsd = 0 }: QueueFile, by: 1 | -1) =>
+  plus(spending, {
+    sentRequests: by * requests,
+    sentInputTokens: by * (tokens?.input ?? 0),
+    sentNanoUsd: by * expectedNanoUsd,
+  })
 
 const isInDoubt = inPhase('doubtful', 'fenced')
 
@@ -58,8 +65,12 @@ export function retired(
   for (const file of files) {
     if ('tag' in file) retiredTags.set(file.tag, file.id)
     if (isInDoubt(file)) {
-      const { tag, inputFileId, since = 0 } = file
-      atLarge.set(tag, { inputFileId, since })
+      const { tag, inputFileId, since = 0, reserved, pricedAt } = file
+      const reservation = {
+        ...(reserved !== undefined && { reserved }),
+        ...(pricedAt !== undefined && { pricedAt }),
+      }
+      atLarge.set(tag, { inputFileId, since, ...reservation })
     }
   }
   return { retiredTags, atLarge }
@@ -69,8 +80,15 @@ function submitted(file: QueueFile, step: SubmitStep): QueueFile {
   const common = baseOf(file)
   const attempt = attemptOf(file)
   switch (step.kind) {
-    case 'intent':
-      return { ...common, phase: 'intended', tag: step.tag }
+    case 'intent': {
+      const { tag, at: pricedAt, reserved, expectedNanoUsd } = step
+      const money = {
+        ...(pricedAt !== undefined && { pricedAt }),
+        ...(reserved !== undefined && { reserved }),
+        ...(expectedNanoUsd !== undefined && { expectedNanoUsd }),
+      }
+      return { ...common, ...money, phase: 'intended', tag }
+    }
     case 'uploaded': {
       const { inputFileId, since } = step
       return { ...common, ...attempt, phase: 'uploaded', inputFileId, ...(since !== undefined && { since }) }
@@ -79,8 +97,10 @@ function submitted(file: QueueFile, step: SubmitStep): QueueFile {
       return { ...common, ...attempt, phase: 'doubtful' }
     case 'fenced':
       return { ...common, ...attempt, phase: 'fenced', fencedAt: step.at }
-    case 'abandoned':
-      return { ...common, phase: 'sealed' }
+    case 'abandoned': {
+      const { reserved: _, pricedAt: __, expectedNanoUsd: ___, ...rest } = common
+      return { ...rest, phase: 'sealed' }
+    }
     case 'created': {
       const { batchId, inputFileId, adopted, tag = attempt.tag } = step
       const batch = { tag, inputFileId, batchId, status: 'validating', ...(adopted && { adopted }) }
@@ -105,7 +125,7 @@ function attemptOf(file: QueueFile) {
 function ended(file: QueueFile, step: StepOf<'ended'>): QueueFile {
   if (file.phase !== 'remote') return impossible(step, `file ${file.id} is ${file.phase}`)
   const { batchId, adopted } = file
-  const { status, outputFileId, errorFileId, faults = [] } = step
+  const { status, outputFileId, errorFileId, faults = [], usage } = step
   return {
     ...baseOf(file),
     ...attemptOf(file),
@@ -115,6 +135,7 @@ function ended(file: QueueFile, step: StepOf<'ended'>): QueueFile {
     ...(adopted && { adopted }),
     ...(outputFileId && { outputFileId }),
     ...(errorFileId && { errorFileId }),
+    ...(usage && { usage }),
     faults,
   }
 }

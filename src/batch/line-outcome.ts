@@ -1,4 +1,5 @@
 import type { Endpoint, WireResultLine } from '../openai/wire.ts'
+import { readUsage, type TokenUsage } from '../tokens/usage.ts'
 import { refusalOf } from './refusals.ts'
 import type { Failure } from './reply.ts'
 
@@ -11,6 +12,18 @@ export type LineOutcome = (
 ) & {
   /** The server's own id of the call, for its support; undefined when it gave none. */
   readonly requestId?: string | undefined
+  /** Tokens that were used; undefined when the server did not say. */
+  readonly usage?: TokenUsage | undefined
+  /** What was charged for it, where that was settled when it came: for direct calls. */
+  readonly charge?: Charge | undefined
+}
+
+/** What was settled for one answer. */
+export interface Charge {
+  /** Undefined for a model without a known price. */
+  readonly costNanoUsd: number | undefined
+  /** It was answered, and priced, at this tier. */
+  readonly tier?: 'flex'
 }
 
 /** The field that an answer of each endpoint has and an error body has not. */
@@ -35,19 +48,39 @@ const PASSING: ReadonlySet<string> = new Set([
 const KEPT_TEXT = 2000
 const KEPT_CODE = 200
 
+/** A line of a result file, or of a `_replies` segment, which also says what was charged. */
+export interface ResultLine extends WireResultLine {
+  readonly charge?: Charge
+}
+
 /**
  * Reads one line of an output file, an error file or a `_replies` segment. The fields that Nightshift uses are
  * checked and taken as far as they make sense; undefined when the text is no JSON object with a `custom_id`.
  */
-export function parseResultLine(text: string): WireResultLine | undefined {
-  const line = parseJson(text)
+export const parseResultLine = (text: string): ResultLine | undefined => readLine(parseJson(text))
+
+/** The same for a line of our own, which also says what was charged. Of a server's line that is never believed. */
+export function parseReplyLine(text: string): ResultLine | undefined {
+  const own = parseJson(text)
+  const line = readLine(own)
+  const charge = isRecord(own) ? readCharge(own.charge) : undefined
+  return line && charge ? { ...line, charge } : line
+}
+
+function readLine(line: unknown): ResultLine | undefined {
   if (!isRecord(line) || typeof line.custom_id !== 'string') return undefined
-  const response = line.response
+  const { response } = line
   return {
     custom_id: line.custom_id,
     response: isRecord(response) ? readResponse(response) : null,
     error: line.error ?? null,
   }
+}
+
+function readCharge(value: unknown): Charge | undefined {
+  if (!isRecord(value)) return undefined
+  const costNanoUsd = typeof value.nanoUsd === 'number' ? value.nanoUsd : undefined
+  return value.tier === 'flex' ? { costNanoUsd, tier: 'flex' } : { costNanoUsd }
 }
 
 const readResponse = (response: Json): NonNullable<WireResultLine['response']> => ({
@@ -77,13 +110,15 @@ function parseJson(text: string): unknown {
  * paid for. Errors are found in `response.body.error`, in `error`, or in both; unknown codes fail this request
  * only, for good, and keep the server's text (at most 2,000 characters).
  */
-export function classifyLine(line: WireResultLine, expected: Endpoint): LineOutcome {
+export function classifyLine(line: ResultLine, expected: Endpoint): LineOutcome {
   const status = line.response?.status_code || undefined
   const raw = line.response?.body
   const body = typeof raw === 'string' ? (parseJson(raw) ?? raw) : raw
   const requestId = line.response?.request_id || undefined
-  if (isRecord(body) && isAnswer(line, status, body, expected)) return { kind: 'reply', body, requestId }
-  return { kind: 'failure', failure: readFailure(status, body, line.error), requestId }
+  const usage = isRecord(body) ? readUsage(body.usage) : undefined
+  const facts = { requestId, usage, ...(line.charge && { charge: line.charge }) }
+  if (isRecord(body) && isAnswer(line, status, body, expected)) return { kind: 'reply', body, ...facts }
+  return { kind: 'failure', failure: readFailure(status, body, line.error), ...facts }
 }
 
 function isAnswer(line: WireResultLine, status: number | undefined, body: Json, expected: Endpoint): boolean {

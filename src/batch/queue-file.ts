@@ -1,4 +1,7 @@
 import type { Endpoint } from '../openai/wire.ts'
+import type { TokenForecast } from '../tokens/forecast.ts'
+import type { RateCard } from '../tokens/prices.ts'
+import type { TokenUsage } from '../tokens/usage.ts'
 import type { BatchFault, TerminalStatus } from './steps.ts'
 
 /** What every queue file has, whatever became of it. Sizes are of the local file. */
@@ -11,6 +14,14 @@ export interface QueueFileBase {
   readonly bytes: number
   /** Embedding inputs of all its lines together; only known where a batch has a limit of them. */
   readonly inputs?: number
+  /** What all its lines are expected to take. Versions before 0.3 did not say. */
+  readonly tokens?: TokenForecast
+  /** What its present attempt is expected to cost, in nano-USD. */
+  readonly expectedNanoUsd?: number
+  /** The most that can still be charged for it, in nano-USD: set aside from `maxSpend`. */
+  readonly reserved?: number
+  /** When its attempt began, in milliseconds since 1970: the day whose prices its batch has. */
+  readonly pricedAt?: number
   /** Requests whose current line is here: neither judged nor queued again elsewhere. */
   readonly live: number
   /** Requests of this file that were accepted, or came back expired or cancelled: what the pass ratio counts. */
@@ -51,7 +62,14 @@ export type QueueFile =
   | (QueueFileBase & Uploaded & { readonly phase: 'fenced'; readonly fencedAt: number })
   | (QueueFileBase & Created & { readonly phase: 'remote'; readonly status: string })
   | (QueueFileBase & Created & EndedBatch & { readonly phase: 'ended' })
-  | (QueueFileBase & Created & EndedBatch & { readonly phase: 'received'; readonly answers?: number })
+  | (QueueFileBase &
+      Created &
+      EndedBatch & {
+        readonly phase: 'received'
+        readonly answers?: number
+        /** What its answers were priced by. */
+        readonly rates?: RateCard
+      })
   | (QueueFileBase & { readonly phase: 'direct' })
 
 export interface EndedBatch {
@@ -59,6 +77,8 @@ export interface EndedBatch {
   readonly outputFileId?: string
   readonly errorFileId?: string
   readonly faults: readonly BatchFault[]
+  /** Tokens of the whole batch by the server's own count. */
+  readonly usage?: TokenUsage
 }
 
 export type Phase = QueueFile['phase']

@@ -1,14 +1,38 @@
+import { addForecasts, noForecast, type TokenForecast } from '../tokens/forecast.ts'
+import type { PricedApi } from '../tokens/prices.ts'
+import { assertNever } from '../util/exhaustive.ts'
+import { formatUsd } from '../util/format.ts'
 import { MAX_EMBEDDING_INPUTS } from './embedding-inputs.ts'
 import { inPhase, type QueueFile } from './queue-file.ts'
 
-export interface SealSettings {
+/** Limits of what goes together, as the options give them. Tokens and cost are estimates. */
+export interface SealLimits {
   readonly forceDirect: boolean
   /** Fewer lines than this are not worth a batch and go directly. */
   readonly minBatchRequests: number
   readonly maxBatchRequests: number
   readonly maxBatchBytes: number
-  /** With `forceDirect`: lines in one direct set. */
+  readonly maxBatchTokens: number
+  readonly maxBatchNanoUsd: number
+  /** With `forceDirect`: what one direct set may have. */
   readonly maxDirectRequests: number
+  readonly maxDirectTokens: number
+  readonly maxDirectNanoUsd: number
+}
+
+/** What tokens are worth at today's prices, in nano-USD. */
+export interface Valuation {
+  expectedNanoUsd(tokens: TokenForecast, model: string, api: PricedApi): number
+  /** Undefined when there is no ceiling, or no price is known. */
+  mostNanoUsd(tokens: TokenForecast, model: string, api: PricedApi): number | undefined
+}
+
+export interface SealSettings extends SealLimits {
+  readonly valuation: Valuation
+  /** Prompt tokens that the account lets a model have enqueued in batches; undefined while that is not known. */
+  readonly enqueuedCap: (model: string) => number | undefined
+  /** The hard cap; undefined without one. */
+  readonly maxSpendNanoUsd: number | undefined
 }
 
 export interface QueueFacts {
@@ -34,39 +58,114 @@ export interface LineSize {
   readonly bytes: number
   /** Its embedding inputs; undefined for other endpoints. */
   readonly inputs?: number | undefined
+  readonly tokens: TokenForecast
 }
 
-/** Most bytes one line can have; a larger one can never be sent. */
-export const maxLineBytes = (settings: SealSettings): number => settings.maxBatchBytes
-
-/** Why a line goes into no batch, not even alone; undefined when it does. */
-export function tooLarge({ bytes, inputs = 0 }: LineSize, settings: SealSettings): string | undefined {
-  const most = maxLineBytes(settings)
-  if (bytes > most) return `the request has ${bytes} bytes, more than a batch may have (${most})`
-  if (inputs <= MAX_EMBEDDING_INPUTS) return undefined
-  return `the request has ${inputs} inputs, more than a batch may have (${MAX_EMBEDDING_INPUTS})`
+/** What a file has taken up of its limits. */
+export interface FileSize extends Pick<QueueFile, 'model' | 'requests' | 'bytes'> {
+  readonly inputs?: number | undefined
+  readonly tokens?: TokenForecast | undefined
 }
+
+/** A limit that a file would pass, for people. */
+type Excess =
+  | 'requests'
+  | 'bytes'
+  | 'inputs'
+  | 'tokens'
+  | 'cost'
+  /** More prompt tokens than the account may have enqueued. */
+  | 'enqueued'
+
+/** Which limits a file with these contents passes. */
+function excessOf(
+  { model, requests, bytes, inputs = 0, tokens = noForecast }: FileSize,
+  settings: SealSettings,
+): Excess[] {
+  const { forceDirect, valuation } = settings
+  const api = forceDirect ? 'direct' : 'batch'
+  const nanoUsd = valuation.expectedNanoUsd(tokens, model, api)
+  const checks: readonly (readonly [Excess, boolean])[] = [
+    ['requests', requests > (forceDirect ? settings.maxDirectRequests : settings.maxBatchRequests)],
+    ['bytes', bytes > settings.maxBatchBytes],
+    ['inputs', inputs > MAX_EMBEDDING_INPUTS],
+    ['tokens', tokens.input > (forceDirect ? settings.maxDirectTokens : settings.maxBatchTokens)],
+    ['cost', nanoUsd > (forceDirect ? settings.maxDirectNanoUsd : settings.maxBatchNanoUsd)],
+    ['enqueued', !forceDirect && tokens.input > (settings.enqueuedCap(model) ?? Number.POSITIVE_INFINITY)],
+  ]
+  return checks.filter(([, isPassed]) => isPassed).map(([excess]) => excess)
+}
+
+/** Why a line can never be sent, not even alone; undefined when it can. */
+export function tooLarge(model: string, line: LineSize, settings: SealSettings): string | undefined {
+  const alone = { model, requests: 1, ...line }
+  const most = settings.maxSpendNanoUsd === undefined ? 0 : mostOf(alone, settings)
+  if (most !== undefined && most > (settings.maxSpendNanoUsd ?? 0))
+    return `the request may cost up to ${formatUsd(most)}, more than the hard cap (--max-spend, ${formatUsd(settings.maxSpendNanoUsd ?? 0)})`
+  const [excess] = excessOf(alone, settings)
+  switch (excess) {
+    case undefined:
+    // It may go directly, where nothing is enqueued.
+    case 'enqueued':
+    case 'requests':
+      return undefined
+    case 'bytes':
+      return `the request has ${line.bytes} bytes, more than a batch may have (${settings.maxBatchBytes})`
+    case 'inputs':
+      return `the request has ${line.inputs} inputs, more than a batch may have (${MAX_EMBEDDING_INPUTS})`
+    case 'tokens':
+      return `the request has about ${line.tokens.input} prompt tokens, more than ${settings.forceDirect ? `a group of direct calls may have (--max-direct-ktokens, ${settings.maxDirectTokens}` : `a batch may have (--max-batch-ktokens, ${settings.maxBatchTokens}`} after its safety factor)`
+    case 'cost':
+      return `the request costs about ${formatUsd(expectedOf(alone, settings))}, more than ${settings.forceDirect ? 'a group of direct calls (--max-direct-cost' : 'a batch (--max-batch-cost'}) may`
+    default:
+      return assertNever(excess)
+  }
+}
+
+const expectedOf = ({ model, tokens }: FileSize, { valuation, forceDirect }: SealSettings): number =>
+  valuation.expectedNanoUsd(tokens ?? noForecast, model, forceDirect ? 'direct' : 'batch')
+
+const mostOf = ({ model, tokens }: FileSize, { valuation, forceDirect }: SealSettings): number | undefined =>
+  valuation.mostNanoUsd(tokens ?? noForecast, model, forceDirect ? 'direct' : 'batch')
+
+/** A file as it will be with one more line. */
+export const withLine = <File extends FileSize>(file: File, { bytes, inputs, tokens }: LineSize): File => ({
+  ...file,
+  requests: file.requests + 1,
+  bytes: file.bytes + bytes,
+  tokens: addForecasts(file.tokens ?? noForecast, tokens),
+  ...(inputs !== undefined && { inputs: (file.inputs ?? 0) + inputs }),
+})
 
 /** Whether a line still goes into an open file. */
-export function fits(file: QueueFile, line: LineSize, settings: SealSettings): boolean {
-  const most = settings.forceDirect ? settings.maxDirectRequests : settings.maxBatchRequests
-  const hasRoom = file.requests < most && file.bytes + line.bytes <= settings.maxBatchBytes
-  return hasRoom && !isFullOfInputs(file, line)
-}
-
-const isFullOfInputs = (file: QueueFile, line: LineSize): boolean =>
-  (file.inputs ?? 0) + (line.inputs ?? 0) > MAX_EMBEDDING_INPUTS
+export const fits = (file: QueueFile, line: LineSize, settings: SealSettings): boolean =>
+  excessOf(withLine(file, line), settings).length === 0
 
 /** As what a file is sealed that a line does not go into; undefined when it does. */
 export function sealFor(file: QueueFile, line: LineSize, settings: SealSettings): Sealing['as'] | undefined {
-  if (fits(file, line, settings)) return undefined
-  // Requests of many inputs each make a batch as large as can be, however few they are.
-  return isFullOfInputs(file, line) && !settings.forceDirect ? 'batch' : sealAs(file, settings)
+  const excess = excessOf(withLine(file, line), settings)
+  if (excess.length === 0) return undefined
+  // What is as large as a batch can be is worth one, however few its lines are.
+  const isWhole = excess.some((one) => one === 'inputs' || one === 'enqueued')
+  const isBatch = isWhole && !settings.forceDirect && !isUnbatchable(file, settings)
+  return isBatch ? 'batch' : sealAs(file, settings)
 }
 
-/** A file of enough lines is a batch; a smaller one is sent line by line. */
+/** A file of enough lines is a batch; a smaller one, or one that no batch can hold, is sent line by line. */
 export const sealAs = (file: QueueFile, settings: SealSettings): Sealing['as'] =>
-  settings.forceDirect || file.requests < settings.minBatchRequests ? 'direct' : 'batch'
+  settings.forceDirect || file.requests < settings.minBatchRequests || isUnbatchable(file, settings)
+    ? 'direct'
+    : 'batch'
+
+/** One request that alone has more prompt tokens than the account may have enqueued. */
+const isUnbatchable = (file: QueueFile, settings: SealSettings): boolean =>
+  file.requests === 1 && exceedsEnqueued(file, settings)
+
+/** It has more prompt tokens than the account may have enqueued, whatever else it has. */
+export const exceedsEnqueued = (
+  { model, tokens = noForecast }: QueueFile,
+  { enqueuedCap }: Pick<SealSettings, 'enqueuedCap'>,
+): boolean => tokens.input > (enqueuedCap(model) ?? Number.POSITIVE_INFINITY)
 
 /**
  * Open files that should be sealed now, though another line would fit. A remnant that would have to go directly, at

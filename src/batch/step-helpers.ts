@@ -18,8 +18,21 @@ export function fileOf(state: TaskState, step: Step, id: number): QueueFile {
 
 /** What a queue file keeps when its phase changes. */
 export const baseOf = (file: QueueFile): QueueFileBase => {
-  const { id, endpoint, model, requests, bytes, inputs, live, passed } = file
-  return { id, endpoint, model, requests, bytes, ...(inputs !== undefined && { inputs }), live, passed }
+  const { id, endpoint, model, requests, bytes, live, passed } = file
+  const { inputs, tokens, expectedNanoUsd, reserved, pricedAt } = file
+  return {
+    ...{ id, endpoint, model, requests, bytes, live, passed },
+    ...(inputs !== undefined && { inputs }),
+    ...(tokens && { tokens }),
+    ...(expectedNanoUsd !== undefined && { expectedNanoUsd }),
+    ...(reserved !== undefined && { reserved }),
+    ...(pricedAt !== undefined && { pricedAt }),
+  }
+}
+
+/** A queue file with so much more, or less, reserved for it. */
+export function withReserved<File extends QueueFileBase>(file: File, by: number): File {
+  return by === 0 ? file : { ...file, reserved: Math.max(0, (file.reserved ?? 0) + by) }
 }
 
 /** Files after these requests left the ones they were in. `passes`: 1 when leaving counts as a usable answer. */
@@ -42,6 +55,10 @@ export function leave(
   return files
 }
 
+/** The sum of a column of costs; what is not known counts nothing. */
+export const sumOf = (costs: readonly (number | null)[] = []): number =>
+  costs.reduce<number>((sum, cost) => sum + (cost ?? 0), 0)
+
 /** Adds to some of a record's numbers. */
 export function plus<Sums extends Counters | Spending | Tally>(
   sums: Sums,
@@ -59,17 +76,27 @@ export function plus(
 /** Spending after some replies were received. */
 export const spent = (
   { spending }: TaskState,
-  { usage, costNanoUsd, unpriced }: StepOf<'received'> | StepOf<'stray-received'>,
-): Spending =>
-  plus(spending, {
+  step: StepOf<'received'> | StepOf<'stray-received'>,
+  by: 'batch' | 'direct' | 'flex',
+): Spending => {
+  const { usage, costNanoUsd = 0, unpriced, expected, listNanoUsd, unmetered } = step
+  return plus(spending, {
     inputTokens: usage.input,
     cachedInputTokens: usage.cachedInput,
     cacheWriteTokens: usage.cacheWrite,
     outputTokens: usage.output,
     reasoningTokens: usage.reasoning,
-    costNanoUsd: costNanoUsd ?? 0,
+    costNanoUsd,
+    ...(by === 'direct' && { directNanoUsd: costNanoUsd }),
+    ...(by === 'flex' && { flexNanoUsd: costNanoUsd }),
+    listNanoUsd: listNanoUsd ?? costNanoUsd,
+    expectedInputTokens: expected?.input ?? 0,
+    expectedOutputTokens: expected?.output ?? 0,
+    expectedNanoUsd: expected?.costNanoUsd ?? 0,
     unpricedReplies: unpriced ?? 0,
+    unmeteredReplies: unmetered ?? 0,
   })
+}
 
 /** A map without one of its entries. */
 export function withoutKey<Key, Value>(all: ReadonlyMap<Key, Value>, key: Key): ReadonlyMap<Key, Value> {

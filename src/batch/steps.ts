@@ -29,6 +29,38 @@ const usageSchema = z.object({
   reasoning: z.number(),
 })
 
+/** Expected tokens and ceilings of the lines that a step adds; see `TokenForecast` in tokens/forecast.ts. Ledgers before format 3 have none. */
+const forecastSchema = z.object({
+  requests: number,
+  input: z.number(),
+  output: z.number(),
+  mostInput: z.number(),
+  mostOutput: z.number(),
+  longest: z.number(),
+  unbounded: number,
+})
+
+/** What priced the answers of a batch, kept so that each of them always costs the same; see `RateCard` in tokens/prices.ts. */
+const rateCardSchema = z.array(
+  z.object({
+    above: z.number(),
+    input: z.number().optional(),
+    cached: z.number().optional(),
+    cacheWrite: z.number().optional(),
+    output: z.number().optional(),
+  }),
+)
+
+/** What a `received` step says beside usage and cost, all of it optional; money in nano-USD. */
+const receiptColumns = {
+  /** What the same tokens cost by direct calls. */
+  listNanoUsd: z.number().optional(),
+  /** What had been expected of the requests that were answered. */
+  expected: z.object({ input: z.number(), output: z.number(), costNanoUsd: z.number() }).optional(),
+  /** Answers that said nothing of their tokens, and are charged the most they can have cost. */
+  unmetered: number.optional(),
+}
+
 export const WIPE_SCOPES = ['requests', 'failed', 'task'] as const
 export type WipeScope = (typeof WIPE_SCOPES)[number]
 
@@ -69,6 +101,7 @@ export const stepSchema = z.discriminatedUnion('kind', [
     hashes: z.array(text),
     bytes: number,
     inputs: number.optional(),
+    tokens: forecastSchema.optional(),
     samples: z.array(text.nullable()).optional(),
     metas: z.array(z.unknown()).optional(),
   }),
@@ -79,13 +112,28 @@ export const stepSchema = z.discriminatedUnion('kind', [
     requests: numbers,
     bytes: number,
     inputs: number.optional(),
+    tokens: forecastSchema.optional(),
+    /** Of a direct call that was not made after all: what had been reserved for it, in nano-USD. */
+    released: z.number().optional(),
     reason: text.optional(),
     repaired: z.literal(true).optional(),
     ...replyColumns,
   }),
   z.object({ kind: z.literal('seal'), file: number, as: z.enum(['batch', 'direct']) }),
   // --- the submit protocol
-  z.object({ kind: z.literal('intent'), file: number, tag: text }),
+  z.object({
+    kind: z.literal('intent'),
+    file: number,
+    tag: text,
+    /** When it was, in milliseconds since 1970: the day whose prices the batch has. */
+    at: z.number().optional(),
+    /** What it is expected to cost, in nano-USD. */
+    expectedNanoUsd: z.number().optional(),
+    /** The most it can cost, in nano-USD; only under `maxSpend`. */
+    reserved: z.number().optional(),
+  }),
+  /** Sets what is reserved for a file: one that was sent before there was a hard cap, or of which nothing is on the wire. */
+  z.object({ kind: z.literal('reserve'), file: number, reserved: z.number() }),
   z.object({
     kind: z.literal('uploaded'),
     file: number,
@@ -115,6 +163,8 @@ export const stepSchema = z.discriminatedUnion('kind', [
     outputFileId: text.optional(),
     errorFileId: text.optional(),
     faults: z.array(batchFaultSchema).optional(),
+    /** Tokens of the whole batch by the server's own count. */
+    usage: usageSchema.optional(),
   }),
   // --- batches that came of attempts that had been given up
   z.object({
@@ -140,12 +190,33 @@ export const stepSchema = z.discriminatedUnion('kind', [
     usage: usageSchema,
     costNanoUsd: z.number().optional(),
     unpriced: number.optional(),
+    ...receiptColumns,
+    rates: rateCardSchema.optional(),
     litter: z.array(text),
   }),
   z.object({ kind: z.literal('stray-settled'), batchId: text, litter: z.array(text) }),
   // --- direct calls
-  z.object({ kind: z.literal('sent'), file: number, requests: numbers }),
-  z.object({ kind: z.literal('uncertain'), file: number, requests: numbers }),
+  z.object({
+    kind: z.literal('sent'),
+    file: number,
+    requests: numbers,
+    tokens: forecastSchema.optional(),
+    /** What they were expected to cost, in nano-USD. */
+    expectedNanoUsd: z.number().optional(),
+    /** The most they can cost, in nano-USD; only under `maxSpend`. */
+    reserved: z.number().optional(),
+    /** Sent with this `service_tier`. */
+    tier: z.literal('flex').optional(),
+  }),
+  z.object({
+    kind: z.literal('uncertain'),
+    file: number,
+    requests: numbers,
+    /** The most that the lost answers can have cost, in nano-USD. */
+    charged: z.number().optional(),
+    /** What had been reserved for these calls. */
+    released: z.number().optional(),
+  }),
   // --- answers: received, then judged
   z.object({
     kind: z.literal('received'),
@@ -155,6 +226,15 @@ export const stepSchema = z.discriminatedUnion('kind', [
     costNanoUsd: z.number().optional(),
     unpriced: number.optional(),
     oddLines: number.optional(),
+    ...receiptColumns,
+    /** What priced a batch. */
+    rates: rateCardSchema.optional(),
+    /** The tier that a direct call was answered and priced at. */
+    tier: z.literal('flex').optional(),
+    /** What had been reserved for a direct call. */
+    released: z.number().optional(),
+    /** Answers that were there already, and what they would have cost as a batch, in nano-USD. */
+    reused: z.object({ replies: number, savedNanoUsd: z.number() }).optional(),
     /** Good answers among the lines. */
     answers: number.optional(),
     litter: z.array(text).optional(),

@@ -1,3 +1,4 @@
+import type { RateCard } from '../tokens/prices.ts'
 import type { TerminalStatus } from './steps.ts'
 
 interface StrayBase {
@@ -10,6 +11,9 @@ interface StrayBase {
   /** Model of its requests, when that was still known. */
   readonly model?: string
   readonly inputFileId?: string
+  /** The most it can cost, in nano-USD, and the day whose prices it has. */
+  readonly reserved?: number
+  readonly pricedAt?: number
 }
 
 /**
@@ -29,7 +33,11 @@ export type Stray = StrayBase &
         readonly outputFileId?: string
         readonly errorFileId?: string
       }
-    | { readonly phase: 'received' }
+    | {
+        readonly phase: 'received'
+        /** What its answers were priced by. */
+        readonly rates?: RateCard
+      }
     | { readonly phase: 'settled' }
   )
 
@@ -45,4 +53,7 @@ export interface AttemptAtLarge {
   readonly inputFileId: string
   /** When that file came to be, in seconds since 1970 by the server's clock; 0 when not known. */
   readonly since: number
+  /** What had been reserved for it, in nano-USD, and the day whose prices its batch would have. */
+  readonly reserved?: number
+  readonly pricedAt?: number
 }

@@ -5,6 +5,10 @@ import type { QueueFile } from './queue-file.ts'
 export interface SubmitFacts {
   /** Limits allow a new batch and nobody asked to stop. */
   readonly mayStart: boolean
+  /** Smaller files would be allowed, where this one never will be. */
+  readonly mustShrink: boolean
+  /** The hard cap leaves too little for all its lines, and may leave enough for some. */
+  readonly mayCarve: boolean
   /** The present phase was committed by an earlier process: what it did after that commit is unknown. */
   readonly resumed: boolean
   /** The ledger says that an upload with this tag may have been carried out without an answer. */
@@ -24,6 +28,7 @@ export type SubmitAction =
   | { readonly do: 'nothing' }
   | { readonly do: 'intend' }
   | { readonly do: 'requeue' }
+  | { readonly do: 'carve' }
   | { readonly do: 'doubt-upload' }
   | { readonly do: 'find-upload' }
   | { readonly do: 'upload' }
@@ -67,8 +72,10 @@ export function nextSubmitAction(file: QueueFile, facts: SubmitFacts): SubmitAct
 }
 
 /** Lines that a stray has answered meanwhile are not sent again: the others go with another file. */
-function sealed({ live, requests }: QueueFile, { mayStart }: SubmitFacts): SubmitAction {
-  if (live === 0) return does('requeue')
+function sealed({ live, requests }: QueueFile, facts: SubmitFacts): SubmitAction {
+  const { mayStart, mustShrink, mayCarve } = facts
+  if (live === 0 || mustShrink) return does('requeue')
+  if (mayCarve) return does('carve')
   if (!mayStart) return does('nothing')
   return does(live < requests ? 'requeue' : 'intend')
 }

@@ -28,9 +28,31 @@ export interface Spending {
   readonly cacheWriteTokens: number
   readonly outputTokens: number
   readonly reasoningTokens: number
+  /** By real usage, all ways of sending together. */
   readonly costNanoUsd: number
+  /** Of it what direct calls cost at the full price, and at the flex tier; the rest came by batch. */
+  readonly directNanoUsd: number
+  readonly flexNanoUsd: number
+  /** What verdicts have assigned to their requests; the rest was paid for answers that are not judged yet, or that no request used. */
+  readonly judgedNanoUsd: number
+  /** What the same tokens cost by direct calls. */
+  readonly listNanoUsd: number
+  /** The most that calls cost whose answers were lost: not in `costNanoUsd`, but counted against `maxSpend`. */
+  readonly uncertainNanoUsd: number
+  /** Estimates of what was sent, as the soft limits count it. */
+  readonly sentInputTokens: number
+  readonly sentNanoUsd: number
+  /** What had been expected of the requests that were answered. */
+  readonly expectedInputTokens: number
+  readonly expectedOutputTokens: number
+  readonly expectedNanoUsd: number
   /** Replies whose model has no known price; while there are any, the cost is a lower bound. */
   readonly unpricedReplies: number
+  /** Replies that said nothing of their tokens; they are charged the most they can have cost. */
+  readonly unmeteredReplies: number
+  /** Requests that were given an answer that was there already, and what that saved. */
+  readonly reusedReplies: number
+  readonly savedNanoUsd: number
 }
 
 /** Tallies for the summary and for people; nothing is decided by them. */
@@ -99,7 +121,20 @@ export const initialState: TaskState = Object.freeze({
     outputTokens: 0,
     reasoningTokens: 0,
     costNanoUsd: 0,
+    directNanoUsd: 0,
+    flexNanoUsd: 0,
+    judgedNanoUsd: 0,
+    listNanoUsd: 0,
+    uncertainNanoUsd: 0,
+    sentInputTokens: 0,
+    sentNanoUsd: 0,
+    expectedInputTokens: 0,
+    expectedOutputTokens: 0,
+    expectedNanoUsd: 0,
     unpricedReplies: 0,
+    unmeteredReplies: 0,
+    reusedReplies: 0,
+    savedNanoUsd: 0,
   },
   tally: { batches: 0, directSets: 0, retries: 0, expired: 0, uncertain: 0, strays: 0 },
   litter: new Set<string>(),

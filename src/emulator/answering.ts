@@ -1,12 +1,22 @@
 import { errorText } from '../errors.ts'
 import type { Endpoint } from '../openai/wire.ts'
 import type { Clock } from '../util/clock.ts'
-import { type Answer, type AnswerFunction, type EmulatedRequest, isHttpAnswer, isRawBody } from './answers.ts'
+import {
+  type Answer,
+  type AnswerFunction,
+  type EmulatedRequest,
+  isBilledAnswer,
+  isHttpAnswer,
+  isRawBody,
+} from './answers.ts'
 import { errorBody } from './api-error.ts'
 import type { AttemptBook } from './attempts.ts'
 import { fingerprint, seedOf } from './chance.ts'
 import { envelope } from './envelopes.ts'
-import { asString, type JsonObject } from './json.ts'
+import { flexFault } from './flex.ts'
+import { usageWith } from './given-usage.ts'
+import { type BodyFault, imageFault } from './image-faults.ts'
+import { asObject, asString, type JsonObject } from './json.ts'
 import type { ResolvedOptions } from './options.ts'
 import { choiceCount } from './prompt.ts'
 import { errorReply, type Reply, replyOf, serverErrorReply } from './reply.ts'
@@ -31,7 +41,7 @@ const SIMULATED_FAILURE = 'The server had an error while processing your request
 export function createAnswering(options: ResolvedOptions, { attempts, upstream, faults }: Parts): Answering {
   const knows = modelCheck(options)
   return (ask) => {
-    const refusal = refuse(ask, { knows, lenient: upstream !== undefined })
+    const refusal = refuse(ask, { knows, lenient: upstream !== undefined, options })
     if (refusal) return refusal
     const key = fingerprint(JSON.stringify(ask.body))
     const request: EmulatedRequest = { ...ask, attempt: attempts.next(key) }
@@ -87,15 +97,22 @@ const answerFailed = (error: unknown): Reply =>
 function replyFor(answer: Answer, request: EmulatedRequest, clock: Clock): Reply {
   if (isHttpAnswer(answer)) return replyOf(answer.status, answer.body)
   if (isRawBody(answer)) return replyOf(200, answer.body)
+  if (!isBilledAnswer(answer)) return replyOf(200, bodyWith(answer, request, clock))
+  const body = bodyWith(answer.answer, request, clock)
+  return replyOf(200, { ...body, usage: usageWith(request.endpoint, asObject(body.usage), answer.usage) })
+}
+
+function bodyWith(answer: string | object, request: EmulatedRequest, clock: Clock): JsonObject {
   const draft: Draft = { kind: 'text', text: typeof answer === 'string' ? answer : JSON.stringify(answer) }
   const count = choiceCount(request.endpoint, request.body)
-  return replyOf(200, envelope(request, Array<Draft>(count).fill(draft), clock.now()))
+  return envelope(request, Array<Draft>(count).fill(draft), clock.now())
 }
 
 interface Strictness {
   readonly knows: (model: string) => boolean
   /** Leave judging the body to another server. */
   readonly lenient: boolean
+  readonly options: Pick<ResolvedOptions, 'limits' | 'flexModels'>
 }
 
 const NEEDED: Readonly<Record<Endpoint, readonly string[]>> = {
@@ -104,7 +121,8 @@ const NEEDED: Readonly<Record<Endpoint, readonly string[]>> = {
   '/v1/embeddings': ['input'],
 }
 
-function refuse({ endpoint, body }: Ask, { knows, lenient }: Strictness): Reply | undefined {
+function refuse(ask: Ask, { knows, lenient, options }: Strictness): Reply | undefined {
+  const { endpoint, body } = ask
   const model = asString(body.model)
   if (model === undefined || model === '') {
     return refusal(400, 'you must provide a model parameter', { param: 'model' })
@@ -114,17 +132,11 @@ function refuse({ endpoint, body }: Ask, { knows, lenient }: Strictness): Reply 
     return refusal(404, message, { code: 'model_not_found' })
   }
   if (lenient) return undefined
-  const fault = bodyFault(endpoint, body)
-  return fault && refusal(400, fault.message, fault)
+  const fault = bodyFault(endpoint, body) ?? imageFault(endpoint, body, options.limits)
+  return fault ? refusal(400, fault.message, fault) : flexFault(ask, options.flexModels)
 }
 
-interface Fault {
-  readonly message: string
-  readonly param: string
-  readonly code: string
-}
-
-function bodyFault(endpoint: Endpoint, body: JsonObject): Fault | undefined {
+function bodyFault(endpoint: Endpoint, body: JsonObject): BodyFault | undefined {
   const needed = NEEDED[endpoint]
   const [param = ''] = needed
   if (!needed.some((name) => body[name] !== undefined && body[name] !== null)) {

@@ -1,4 +1,5 @@
 import type { Endpoint } from '../openai/wire.ts'
+import type { GivenUsage } from './given-usage.ts'
 import type { JsonObject } from './json.ts'
 
 /** One question put to whoever answers: a line of a batch, or a direct call. */
@@ -29,12 +30,19 @@ export interface RawBody {
   readonly body: unknown
 }
 
+/** An answer together with the tokens it used, made by `withUsage`. */
+export interface BilledAnswer {
+  readonly [KIND]: 'billed'
+  readonly answer: string | object
+  readonly usage: GivenUsage
+}
+
 /**
  * What an answer function gives: a string is the assistant's text; any other object or array is the assistant's
- * text as JSON; `httpAnswer` and `rawBody` say the whole reply. For embeddings only the last two are meant: the
- * others are answered with simulated vectors.
+ * text as JSON; `withUsage` says the tokens too; `httpAnswer` and `rawBody` say the whole reply. For embeddings only
+ * the last two are meant: the others are answered with simulated vectors.
  */
-export type Answer = string | object | HttpAnswer | RawBody
+export type Answer = string | object | BilledAnswer | HttpAnswer | RawBody
 
 /** Decides what a request is answered with. A throw becomes a 500. */
 export type AnswerFunction = (request: EmulatedRequest) => Answer | Promise<Answer>
@@ -44,6 +52,19 @@ export const httpAnswer = (status: number, body: unknown): HttpAnswer => ({ [KIN
 
 /** Answers with status 200 and this JSON body, as it is. */
 export const rawBody = (body: unknown): RawBody => ({ [KIND]: 'raw', body })
+
+/**
+ * Answers with this text, or this object as JSON, and names these tokens in place of the counted ones; a batch sums
+ * them up. Cached tokens are asked for like this: `withUsage('yes', { input: 1000, cachedInput: 900 })`.
+ */
+export const withUsage = (answer: string | object, usage: GivenUsage): BilledAnswer => ({
+  [KIND]: 'billed',
+  answer,
+  usage,
+})
+
+export const isBilledAnswer = (answer: Answer): answer is BilledAnswer =>
+  typeof answer === 'object' && KIND in answer && answer[KIND] === 'billed'
 
 export const isHttpAnswer = (answer: Answer): answer is HttpAnswer =>
   typeof answer === 'object' && KIND in answer && answer[KIND] === 'http'

@@ -105,6 +105,11 @@ export class Batches {
     )
   }
 
+  /** Models of the batches there have been. */
+  get models(): ReadonlySet<string> {
+    return new Set([...this.#records.values()].flatMap(({ model }) => model ?? []))
+  }
+
   /** Brings all batches up to the clock. */
   async advance(): Promise<void> {
     for (const id of [...this.#active.keys()]) await this.#advance(id)

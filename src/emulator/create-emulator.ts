@@ -15,6 +15,7 @@ import { errorResponse } from './http.ts'
 import { requestId } from './ids.ts'
 import { MemoryStorage } from './memory-storage.ts'
 import { type EmulatorOptions, type ResolvedOptions, resolveEmulatorOptions } from './options.ts'
+import { addRateLimitRoutes } from './rate-limit-routes.ts'
 import { runScenario } from './scenario-run.ts'
 import type { Storage } from './storage.ts'
 import { createUpstream, type Upstream } from './upstream.ts'
@@ -137,6 +138,7 @@ function createApi(options: ResolvedOptions, server: Server): Hono {
   const direct = { options, ...server }
   addDirectRoutes(app, direct)
   addModelRoutes(app, direct)
+  addRateLimitRoutes(app, direct)
   app.notFound(({ req, json }) => {
     const error = new ApiError(404, `Invalid URL (${req.method} ${req.path})`, { code: 'unknown_url' })
     return json(error.body, 404)

@@ -3,6 +3,7 @@ import { ENDPOINTS } from '../openai/wire.ts'
 import type { Answering } from './answering.ts'
 import { ApiError } from './api-error.ts'
 import type { AttemptBook } from './attempts.ts'
+import { asksForFlex } from './flex.ts'
 import { jsonBody, replyResponse } from './http.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { Upstream } from './upstream.ts'
@@ -15,14 +16,15 @@ export interface DirectRouteParts {
 }
 
 export function addDirectRoutes(app: Hono, { options, answering, attempts }: DirectRouteParts): void {
-  const { directMs } = options.latency
+  const { directMs, flexMs } = options.latency
   for (const endpoint of ENDPOINTS) {
     app.post(endpoint, async (context) => {
       const body = await jsonBody(context.req.raw)
       if (body.stream === true) {
         throw new ApiError(400, 'The emulator does not stream: leave out stream.', { param: 'stream' })
       }
-      if (directMs > 0) await options.clock.sleep(directMs, context.req.raw.signal)
+      const latencyMs = asksForFlex(body) ? flexMs : directMs
+      if (latencyMs > 0) await options.clock.sleep(latencyMs, context.req.raw.signal)
       const reply = await answering({ endpoint, body, via: 'direct' })
       await attempts.flush()
       return replyResponse(context, reply)

@@ -2,13 +2,16 @@
 export {
   type Answer,
   type AnswerFunction,
+  type BilledAnswer,
   type EmulatedRequest,
   type HttpAnswer,
   httpAnswer,
   type RawBody,
   rawBody,
+  withUsage,
 } from './answers.ts'
 export { createEmulator, type Emulator } from './create-emulator.ts'
+export type { GivenUsage } from './given-usage.ts'
 export type {
   EmulatorLatency,
   EmulatorLimits,

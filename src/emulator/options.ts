@@ -15,6 +15,8 @@ export interface EmulatorLatency {
   readonly finalizeMs?: number
   /** Before each direct answer. @default 0 */
   readonly directMs?: number
+  /** Before each direct answer of the flex tier. @default directMs */
+  readonly flexMs?: number
   /** Time in `cancelling`. @default 300 */
   readonly cancelMs?: number
 }
@@ -26,7 +28,11 @@ export interface EmulatorLimits {
   readonly maxFileBytes?: number
   /** Inputs of all lines of one embeddings batch. @default 50,000 */
   readonly maxEmbeddingInputs?: number
-  /** Prompt tokens (4 bytes each) of all unfinished batches of one model. @default no limit */
+  /** Pictures of one request. @default 1,500 */
+  readonly maxImages?: number
+  /** Bytes of all data URLs of one request. @default 536,870,912 */
+  readonly maxImageBytes?: number
+  /** Prompt tokens (4 bytes each, and pictures by their size) of all unfinished batches of one model. @default no limit */
   readonly enqueuedTokens?: number
 }
 
@@ -61,6 +67,8 @@ export interface EmulatorOptions {
   readonly models?: readonly string[]
   /** Refuse models that are not listed (with `upstream`: not in `models`). @default false */
   readonly strictModels?: boolean
+  /** Models that direct calls may ask for with `service_tier: 'flex'`; others get a 400. @default all */
+  readonly flexModels?: readonly string[]
   readonly limits?: EmulatorLimits
   /**
    * Runs around every HTTP request: may act before or after, answer in its own words, drop the reply, or
@@ -100,6 +108,7 @@ const DEFAULT_LATENCY: Required<EmulatorLatency> = {
   perRequestMs: 1,
   finalizeMs: 200,
   directMs: 0,
+  flexMs: 0,
   cancelMs: 300,
 }
 
@@ -107,6 +116,8 @@ const DEFAULT_LIMITS = {
   maxRequests: 50_000,
   maxFileBytes: 200 * 1024 * 1024,
   maxEmbeddingInputs: 50_000,
+  maxImages: 1500,
+  maxImageBytes: 512 * 1024 * 1024,
   enqueuedTokens: Number.POSITIVE_INFINITY,
 }
 
@@ -119,7 +130,7 @@ export function resolveEmulatorOptions(options: EmulatorOptions): ResolvedOption
   const resolved = {
     ...rest,
     clock: options.clock ?? systemClock,
-    latency: { ...DEFAULT_LATENCY, ...latency },
+    latency: { ...DEFAULT_LATENCY, flexMs: latency?.directMs ?? DEFAULT_LATENCY.flexMs, ...latency },
     limits: { ...DEFAULT_LIMITS, ...limits },
     failureRate,
     models: options.models ?? (options.upstream ? undefined : DEFAULT_MODELS),

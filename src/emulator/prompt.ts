@@ -1,4 +1,5 @@
 import type { Endpoint } from '../openai/wire.ts'
+import { imageParts, imagePromptTokens } from './image-parts.ts'
 import { asArray, asNumber, asObject, asString, isObject, type JsonObject } from './json.ts'
 
 const BYTES_PER_TOKEN = 4
@@ -15,7 +16,7 @@ export function cutToTokens(text: string, tokens: number): { readonly text: stri
   return { text: head.replace(/\uFFFD+$/, ''), cut: true }
 }
 
-/** Tokens of all that a body asks the model to read. */
+/** Tokens of all that a body asks the model to read: texts by their bytes, pictures by their size and detail. */
 export function promptTokens(endpoint: Endpoint, body: JsonObject): number {
   let bytes = 0
   for (const text of promptTexts(endpoint, body)) bytes += Buffer.byteLength(text)
@@ -23,7 +24,7 @@ export function promptTokens(endpoint: Endpoint, body: JsonObject): number {
     if (extra !== undefined) bytes += Buffer.byteLength(JSON.stringify(extra))
   }
   const numbers = endpoint === '/v1/embeddings' ? countNumbers(body.input) : 0
-  return Math.ceil(bytes / BYTES_PER_TOKEN) + numbers
+  return Math.ceil(bytes / BYTES_PER_TOKEN) + numbers + imagePromptTokens(endpoint, body)
 }
 
 /** The text of the last user message; empty when there is none. */
@@ -33,6 +34,10 @@ export function lastUserText(endpoint: Endpoint, body: JsonObject): string {
   const user = asArray(turns).findLast((turn) => isObject(turn) && (turn.role ?? 'user') === 'user')
   return contentTexts(asObject(user).content).join(' ')
 }
+
+/** URLs of the pictures that users showed, in order. */
+export const userPictures = (endpoint: Endpoint, body: JsonObject): readonly string[] =>
+  imageParts(endpoint, body).flatMap(({ url }) => asString(url) ?? [])
 
 /** How many choices a body asks for. */
 export function choiceCount(endpoint: Endpoint, body: JsonObject): number {

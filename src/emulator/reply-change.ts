@@ -2,6 +2,7 @@ import { assertNever } from '../util/exhaustive.ts'
 import type { EmulatedRequest } from './answers.ts'
 import { envelope } from './envelopes.ts'
 import { bodyText } from './fault-body.ts'
+import { flexUnavailable } from './flex.ts'
 import { asArray, asObject, asString, isObject, type JsonObject, parseJson } from './json.ts'
 import { choiceCount } from './prompt.ts'
 import { NO_USAGE, type Reply, replyOf } from './reply.ts'
@@ -29,6 +30,8 @@ export function changedReply(fault: ReplyFault, { request, reply, now }: Answere
     }
     case 'reply-form':
       return withForm(fault.is, reply)
+    case 'reply-flex-refused':
+      return flexUnavailable()
     case 'line-error':
       return { ...reply, lineError: { code: fault.code, message: fault.message } }
     case 'line-form':

@@ -1,4 +1,5 @@
 import type { EmulatedRequest } from './answers.ts'
+import { asksForFlex } from './flex.ts'
 import { type Counted, counted, type Placed, type Surroundings } from './occurrences.ts'
 import type { Reply } from './reply.ts'
 import { changedReply } from './reply-change.ts'
@@ -39,12 +40,25 @@ export class ReplyFaults {
 }
 
 function concerns(fault: ReplyFault, { body, via, line }: EmulatedRequest): boolean {
-  const forLines = fault.fault === 'line-error' || fault.fault === 'line-form'
-  const onlyVia = forLines ? 'batch' : fault.via
+  const onlyVia = viaOf(fault)
   return (
     (onlyVia === undefined || onlyVia === via) &&
-    (fault.line === undefined || fault.line === line) &&
+    (fault.fault === 'reply-flex-refused'
+      ? asksForFlex(body)
+      : fault.line === undefined || fault.line === line) &&
     (fault.model === undefined || fault.model === body.model) &&
     (fault.contains === undefined || JSON.stringify(body).includes(fault.contains))
   )
+}
+
+function viaOf(fault: ReplyFault): EmulatedRequest['via'] | undefined {
+  switch (fault.fault) {
+    case 'line-error':
+    case 'line-form':
+      return 'batch'
+    case 'reply-flex-refused':
+      return 'direct'
+    default:
+      return fault.via
+  }
 }

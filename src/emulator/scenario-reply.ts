@@ -2,13 +2,17 @@ import { z } from 'zod'
 import { BODY, hasOneBody, ONE_BODY } from './scenario-call.ts'
 import { COMMON, count, MESSAGE, replyWhenSchema } from './scenario-when.ts'
 
-const LINE = {
+const REQUEST = {
   ...COMMON,
   when: replyWhenSchema.optional(),
   /** Only requests whose body, as JSON text, has this text in it. */
   contains: z.string().min(1).optional(),
   /** Only requests to this model. */
   model: z.string().min(1).optional(),
+}
+
+const LINE = {
+  ...REQUEST,
   /** Only the request in this line of its batch's input file, from 1. */
   line: count.optional(),
 }
@@ -54,6 +58,9 @@ export type ReplyForm = (typeof REPLY_FORMS)[number]
  */
 const replyForm = z.strictObject({ ...REPLY, fault: z.literal('reply-form'), is: z.enum(REPLY_FORMS) })
 
+/** There is no room in the flex tier: HTTP 429, and nothing is charged. Only direct calls that ask for that tier. */
+const replyFlexRefused = z.strictObject({ ...REQUEST, fault: z.literal('reply-flex-refused') })
+
 /** The request has failed in a batch before it got an HTTP status: `response` is null, `error` is this. */
 const lineError = z.strictObject({
   ...LINE,
@@ -85,6 +92,13 @@ export type LineForm = (typeof LINE_FORMS)[number]
  */
 const lineForm = z.strictObject({ ...LINE, fault: z.literal('line-form'), is: z.enum(LINE_FORMS) })
 
-export const replyFaultSchemas = [replyStatus, replyText, replyForm, lineError, lineForm] as const
+export const replyFaultSchemas = [
+  replyStatus,
+  replyText,
+  replyForm,
+  replyFlexRefused,
+  lineError,
+  lineForm,
+] as const
 
 export type ReplyFault = z.output<(typeof replyFaultSchemas)[number]>

@@ -1,7 +1,7 @@
 import type { EmulatedRequest } from './answers.ts'
 import { type Chance, createChance, fingerprint, mix, seedOf } from './chance.ts'
 import { asArray, asObject, asString, isObject, type JsonObject } from './json.ts'
-import { choiceCount, lastUserText } from './prompt.ts'
+import { choiceCount, lastUserText, userPictures } from './prompt.ts'
 import { sampleSchema } from './schema-sampler.ts'
 
 /** What the model says in one choice. */
@@ -30,13 +30,13 @@ const FREE_OBJECT = {
 /**
  * Answers without a model: JSON that satisfies the schema asked for, a tool call where one is demanded, else a
  * short text that echoes the last user message. Depends on the body and the attempt alone. Most choices follow
- * the user's text, so that repeats and other wordings of the prompt mostly agree, with some dissent. `key` is the
- * fingerprint of the body.
+ * the user's text and pictures, so that repeats and other wordings of the prompt mostly agree, with some dissent.
+ * `key` is the fingerprint of the body.
  */
 export function simulateDrafts(request: EmulatedRequest, key: number): readonly Draft[] {
   const { body, endpoint, attempt } = request
   const userText = lastUserText(endpoint, body)
-  const stable = seedOf(userText)
+  const stable = seedOf([userText, ...userPictures(endpoint, body)].join('\n'))
   const varied = mix(key >>> 0, attempt)
   const words = wordsOf(userText)
   return Array.from({ length: choiceCount(endpoint, body) }, (_, index) => {

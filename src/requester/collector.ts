@@ -1,19 +1,19 @@
 import { mayFinalise, planFailedBatch } from '../batch/failed-batch.ts'
-import { classifyLine } from '../batch/line-outcome.ts'
+import type { LineOutcome } from '../batch/line-outcome.ts'
 import { type FileIn, remoteFilesOf } from '../batch/queue-file.ts'
 import type { Refusal } from '../batch/refusals.ts'
 import type { Failure } from '../batch/reply.ts'
 import type { StepOf } from '../batch/steps.ts'
 import { RemoteError, StateError } from '../errors.ts'
-import type { WireResultLine } from '../openai/wire.ts'
-import type { PriceTable } from '../tokens/prices.ts'
+import { zeroUsage } from '../tokens/usage.ts'
 import type { AccountGate } from './account-gate.ts'
 import { downloadAnswers, hasAnswers } from './answers-download.ts'
+import { estimateComplaints, expectedOf, usageComplaints } from './comparison.ts'
 import type { Context } from './context.ts'
 import { resultFileName } from './files.ts'
 import { Patience, WaitedTooLong } from './patience.ts'
-import { addReply, emptyTotals, type ReplyTotals } from './reply-totals.ts'
-import { type ResultIndex, scanResults } from './result-index.ts'
+import type { ResultIndex } from './result-index.ts'
+import { type Settlement, settle } from './settle.ts'
 
 type EndedFile = FileIn<'ended'>
 
@@ -35,7 +35,6 @@ export interface CollectorOptions {
 /** Takes what an ended batch produced: downloads it, makes it durable, and settles what it cost. */
 export class Collector {
   readonly #context: Context
-  readonly #prices: PriceTable
   readonly #discarding: boolean
   readonly #givingUp: boolean
   readonly #gate: AccountGate
@@ -46,15 +45,10 @@ export class Collector {
   #fullWaits = 0
   #room: Patience | undefined
 
-  constructor(
-    context: Context,
-    prices: PriceTable,
-    { discarding, givingUp, gate, onScanned }: CollectorOptions,
-  ) {
+  constructor(context: Context, { discarding, givingUp, gate, onScanned }: CollectorOptions) {
     this.#gate = gate
     this.#givingUp = givingUp
     this.#context = context
-    this.#prices = prices
     this.#discarding = discarding
     this.#onScanned = onScanned
   }
@@ -67,15 +61,15 @@ export class Collector {
   async run(id: number): Promise<void> {
     const file = this.#context.store.durable.state.files.get(id)
     if (file?.phase !== 'ended') return
-    let totals: Totals = emptyTotals()
+    let taken: Taken | undefined
     if (hasAnswers(file)) {
       if (!(await this.#couldDownload(file))) return
-      totals = await this.#settle(file)
+      taken = await this.#settle(file)
     }
     // A failed batch may have files without a line in them.
-    if (file.status === 'failed' && !totals.lines && !this.#discarding)
-      return this.#isToBeginAnew(file) ? this.#beginAnew(file) : this.#takeFailed(file, totals)
-    await this.#receive(file, totals)
+    if (file.status === 'failed' && !taken?.index.size && !this.#discarding)
+      return this.#isToBeginAnew(file) ? this.#beginAnew(file) : this.#takeFailed(file, taken)
+    await this.#receive(file, taken)
     this.#fullWaits = 0
     this.#room = undefined
   }
@@ -98,7 +92,7 @@ export class Collector {
     )
   }
 
-  async #takeFailed(file: EndedFile, totals: Totals): Promise<void> {
+  async #takeFailed(file: EndedFile, taken: Taken | undefined): Promise<void> {
     const { settings } = this.#context
     const plan = planFailedBatch({
       faults: file.faults,
@@ -123,7 +117,7 @@ export class Collector {
       'batch_failed',
       `batch ${file.batchId} (queue file ${file.id}) failed: ${why.slice(0, 3).join('; ')}`,
     )
-    await this.#receive(file, totals)
+    await this.#receive(file, taken)
   }
 
   /** The account is full. The same file goes again, as a new batch, when there may be room. */
@@ -161,21 +155,17 @@ export class Collector {
     await downloadAnswers(this.#context, file, path, (remote, error) => answersGone(file, remote, error))
   }
 
-  /** Adds up what all replies in the result file used, whoever they belong to. */
-  async #settle(file: EndedFile): Promise<Totals> {
-    const { store, clock } = this.#context
-    const totals = emptyTotals()
-    const query = { model: file.model, api: 'batch', at: clock.now() } as const
+  /** Adds up what the answers cost, and notes what they say about the account. */
+  async #settle(file: EndedFile): Promise<Taken> {
     let answers = 0
     const refusals = new Map<Refusal, string>()
-    const onReply = (line: WireResultLine, request: number | undefined) => {
-      addReply(totals, line, this.#prices, query)
-      const outcome = classifyLine(line, file.endpoint)
+    const onOutcome = (outcome: LineOutcome, request: number | undefined) => {
       if (outcome.kind === 'failure') noteRefusal(refusals, outcome.failure)
       else if (request !== undefined) answers++
     }
-    const suffix = resultFileName(file.id)
-    const { index, oddLines } = await scanResults(store, { id: file.id, suffix }, onReply)
+    const source = { ...file, suffix: resultFileName(file.id) }
+    const settlement = await settle(this.#context, source, onOutcome)
+    const { index, oddLines } = settlement
     this.#onScanned(file.id, index)
     // A key that brought good answers is a good one: what was refused is about single requests.
     const refusal = refusals.get('account') ?? (answers === 0 ? refusals.get('key') : undefined)
@@ -186,26 +176,39 @@ export class Collector {
         'odd_lines',
         `batch ${file.batchId}: ${oddLines} result lines belong to no request of it and were set aside`,
       )
-    return { ...totals, oddLines, answers, lines: index.size }
+    return { ...settlement, answers }
   }
 
-  async #receive(file: EndedFile, totals: Totals): Promise<void> {
+  async #receive(file: EndedFile, taken: Taken | undefined): Promise<void> {
     const { store } = this.#context
-    const { usage, costNanoUsd, unpriced, oddLines = 0, answers } = totals
+    const { usage = zeroUsage, ...columns } = taken?.totals.columns ?? {}
     const step: StepOf<'received'> = {
       kind: 'received',
       file: file.id,
       usage,
-      costNanoUsd,
-      ...(unpriced > 0 && { unpriced }),
-      ...(oddLines > 0 && { oddLines }),
-      ...(answers !== undefined && { answers }),
+      ...columns,
+      ...(taken && taken.oddLines > 0 && { oddLines: taken.oddLines }),
+      ...(taken && {
+        answers: taken.answers,
+        rates: taken.rates.map((tier) => ({ ...tier })),
+        expected: expectedOf(file, taken.answers),
+      }),
       litter: remoteFilesOf(file),
     }
     await store.commit((draft) => {
       draft.apply(step)
-      if (answers !== undefined) draft.name(resultFileName(file.id))
+      if (taken) draft.name(resultFileName(file.id))
     })
+    if (taken) this.#compare(file, step)
+  }
+
+  /** Says where the server's own count, or the estimate, is far from what the answers add up to. */
+  #compare(file: EndedFile, step: StepOf<'received'>): void {
+    const complaints = [
+      ...usageComplaints(file, step.usage),
+      ...estimateComplaints(step, this.#context.settings),
+    ]
+    for (const { code, message } of complaints) this.#warn(code, `batch ${file.batchId}: ${message}`)
   }
 
   #warn(code: string, message: string): void {
@@ -218,12 +221,10 @@ function noteRefusal(refusals: Map<Refusal, string>, { refusal, message }: Failu
   if (refusal && !refusals.has(refusal)) refusals.set(refusal, message)
 }
 
-interface Totals extends ReplyTotals {
-  readonly oddLines?: number
-  /** Good answers; undefined when no file was downloaded. */
-  readonly answers?: number
-  /** Requests of the batch that there is a line for. */
-  readonly lines?: number
+/** What was taken of a batch. */
+interface Taken extends Settlement {
+  /** Good answers to requests of it. */
+  readonly answers: number
 }
 
 function answersGone(file: EndedFile, remote: string, cause: RemoteError): StateError {

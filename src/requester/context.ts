@@ -5,6 +5,7 @@ import type { TokenUsage } from '../tokens/usage.ts'
 import type { Clock } from '../util/clock.ts'
 import type { RequesterSettings } from './settings.ts'
 import type { TaskStore } from './store.ts'
+import type { Valuer } from './valuer.ts'
 
 /** What all parts of a requester work with. */
 export interface Context {
@@ -12,6 +13,8 @@ export interface Context {
   readonly api: RemoteApi
   readonly clock: Clock
   readonly settings: RequesterSettings
+  /** What requests and answers are worth. */
+  readonly valuer: Valuer
   readonly emit: (event: ProgressEvent) => void
   /** Aborted by the first request to stop: begin nothing new, end waits and transfers that can be repeated. */
   readonly stop: AbortSignal

@@ -3,23 +3,23 @@ import { classifyLine, type LineOutcome, parseResultLine } from '../batch/line-o
 import type { DirectReply } from '../batch/remote-api.ts'
 import { NightshiftError, RemoteError } from '../errors.ts'
 import type { Endpoint } from '../openai/wire.ts'
-import { lostLine, replyLine } from './reply-line.ts'
+import { lostText, replyText } from './reply-line.ts'
 
 const SHOWN_TEXT = 300
 
 /** What came of one call: an answer, or in its stead why there is none. */
 export interface Answer {
   readonly reply: DirectReply | RemoteError
-  /** As it is kept: a line of a `_replies` segment, without its line break. */
-  readonly line: string
+  /** As a result line, without its line break. */
+  readonly text: string
   readonly outcome: LineOutcome
 }
 
 export function answerOf(endpoint: Endpoint, customId: string, reply: DirectReply | RemoteError): Answer {
-  const line = reply instanceof RemoteError ? lostLine(customId, reply) : replyLine(customId, reply)
-  const result = parseResultLine(line)
-  if (result) return { reply, line, outcome: classifyLine(result, endpoint) }
-  const message = `cannot read back the reply line of ${customId}: ${line.slice(0, 200)}`
+  const text = reply instanceof RemoteError ? lostText(customId, reply) : replyText(customId, reply)
+  const result = parseResultLine(text)
+  if (result) return { reply, text, outcome: classifyLine(result, endpoint) }
+  const message = `cannot read back the reply line of ${customId}: ${text.slice(0, 200)}`
   throw new NightshiftError('reply_line', message)
 }
 

@@ -9,22 +9,26 @@ import {
   initialRate,
   pauseLeftMs,
 } from '../batch/direct-rate.ts'
-import { directAllowance } from '../batch/limits.ts'
-import { withWorkingKey } from '../batch/line-outcome.ts'
+import { type Blocked, callBlockedBy, type Load } from '../batch/limits.ts'
+import { type LineOutcome, withWorkingKey } from '../batch/line-outcome.ts'
 import type { FileIn } from '../batch/queue-file.ts'
 import type { DirectReply } from '../batch/remote-api.ts'
 import { readReply } from '../batch/reply.ts'
 import type { StepOf } from '../batch/steps.ts'
+import type { Spending } from '../batch/task-state.ts'
 import { lineBody, lineId } from '../batch/wire-line.ts'
 import { RemoteError, StateError } from '../errors.ts'
 import { readLineChunks } from '../state/json-lines.ts'
-import { zeroUsage } from '../tokens/usage.ts'
+import type { TokenForecast } from '../tokens/forecast.ts'
+import { Notifier } from '../util/notifier.ts'
 import type { Context } from './context.ts'
 import { type Answer, answerOf, endOf, pushback, refusedKey } from './direct-call.ts'
 import { queueFileName, repliesFileName } from './files.ts'
 import { Outage } from './outage.ts'
 import { Interrupted, Patience } from './patience.ts'
 import { enqueueAgain, type RequeueCause } from './queue.ts'
+import { sealedLine } from './reply-line.ts'
+import { answerCost, ReplyTotals } from './reply-totals.ts'
 import type { RequestResult } from './request-result.ts'
 import { requestOf } from './result-index.ts'
 import type { ResultReader } from './result-reader.ts'
@@ -38,7 +42,12 @@ interface Line {
   readonly request: number
   readonly customId: string
   readonly text: string
+  readonly tokens: TokenForecast
+  readonly load: Load
 }
+
+/** One request, whatever it takes. */
+const LEAST_LOAD: Load = { requests: 1, bytes: 0, tokens: 0, nanoUsd: 0, mostNanoUsd: 0 }
 
 /** Why a call is made again. */
 interface Repetition {
@@ -47,9 +56,15 @@ interface Repetition {
   readonly why: 'unsent' | 'uncertain'
 }
 
+/** An answer, and whether what was set aside for its call has been given back already. */
+interface SettledAnswer extends Answer {
+  readonly isCharged: boolean
+}
+
 export interface DirectSenderOptions {
   readonly reader: ResultReader
-  readonly sentBefore: number
+  /** What had been spent when the run began. */
+  readonly before: Spending
   /** Takes a result as soon as its reply is durable; resolves when there is room for more. */
   readonly deliver: (result: RequestResult) => Promise<void>
 }
@@ -69,6 +84,12 @@ export class DirectSender {
   #replyBytes = LONG_REPLY_BYTES
   readonly #outage = new Outage()
   #keyWorks = false
+  /** Calls that are committed as sent and not settled yet. */
+  #onWire = 0
+  /** Something that was set aside may have been given back. */
+  readonly #settled = new Notifier()
+  /** Of each set, the least that a limit has held back. */
+  readonly #denied = new Map<number, Load>()
 
   constructor(context: Context, options: DirectSenderOptions) {
     this.#context = context
@@ -82,13 +103,20 @@ export class DirectSender {
     return this.#backlog
   }
 
-  /** Calls that the limits still allow. */
-  get allowance(): number {
+  /** Whether the limits let anything more of a set be sent now. */
+  mayGoOn(file: number): boolean {
+    return this.#blocked(this.#denied.get(file) ?? LEAST_LOAD).length === 0
+  }
+
+  /** Why what is left of a set is not sent; empty when nothing is in its way. */
+  blockedBy(file: number): readonly Blocked[] {
+    return this.#blocked(this.#denied.get(file) ?? LEAST_LOAD)
+  }
+
+  #blocked(load: Load): Blocked[] {
     const { store, settings } = this.#context
-    const { state } = store.head
-    const taskRequests = state.spending.sentRequests
-    const sent = { taskRequests, sessionRequests: taskRequests - this.#options.sentBefore }
-    return directAllowance(state.files.values(), sent, settings.limits)
+    const { before } = this.#options
+    return callBlockedBy(load, { state: store.head.state, before, limits: settings.limits })
   }
 
   /**
@@ -100,6 +128,7 @@ export class DirectSender {
     const file = store.durable.state.files.get(id)
     if (file?.phase !== 'direct') return true
     let complete = true
+    this.#denied.delete(id)
     emit({ kind: 'direct-started', file: file.id, model: file.model, requests: file.live })
     const calls = new Set<Promise<void>>()
     for await (const lines of readLineChunks(store.fs, store.path(queueFileName(file.id)))) {
@@ -121,11 +150,27 @@ export class DirectSender {
   }
 
   #unsent(file: DirectFile, text: string): Line | undefined {
-    const { requests } = this.#context.store.head
+    const { store, valuer } = this.#context
+    const { requests } = store.head
     const customId = lineId(text) ?? ''
     const request = requestOf(customId, requests, file.id)
     if (request === undefined || requests.get(request).call !== 'queued') return undefined
-    return { request, customId, text }
+    const { endpoint, model } = file
+    const { key } = requests.identity(request)
+    const tokens = valuer.forecast({ key, endpoint, model, bodyText: lineBody(text) })
+    return { request, customId, text, tokens, load: this.#loadOf(model, tokens) }
+  }
+
+  #loadOf(model: string, tokens: TokenForecast): Load {
+    const { valuer, settings } = this.#context
+    const hasCap = settings.limits.maxSpendNanoUsd !== undefined
+    return {
+      requests: 1,
+      bytes: 0,
+      tokens: tokens.input,
+      nanoUsd: valuer.expectedNanoUsd(tokens, model, 'direct'),
+      mostNanoUsd: hasCap ? valuer.mostNanoUsd(tokens, model, 'direct') : undefined,
+    }
   }
 
   /** One line, from its place in the queue to its delivery. Never rejects: the first failure ends the set. */
@@ -138,6 +183,7 @@ export class DirectSender {
       return false
     } finally {
       this.#backlog--
+      this.#settled.notify()
     }
   }
 
@@ -148,20 +194,62 @@ export class DirectSender {
     if (stop.aborted || this.#failure !== undefined) return false
     const room = await store.space.reserve(this.#replyBytes, 'the answer to a direct call')
     try {
-      const allowed = await store.commit((draft) => {
-        if (this.allowance < 1) return false
-        draft.apply({ kind: 'sent', file: file.id, requests: [line.request] })
-        return true
-      })
-      if (allowed) await this.#record(file, line, await this.#untilAnswered(file, line))
-      return allowed
+      if (!(await this.#mayBeSent(file, line))) return false
+      await this.#record(file, line, await this.#untilAnswered(file, line))
+      return true
     } finally {
       room.release()
     }
   }
 
+  /** Commits a line as sent; waits for what calls on the wire may give back of the hard cap. False when a limit is in the way. */
+  async #mayBeSent(file: DirectFile, line: Line): Promise<boolean> {
+    for (;;) {
+      const settled = this.#settled.wait()
+      const blocked = await this.#commitSent(file, line)
+      if (blocked.length === 0) return true
+      const isPassing = this.#onWire > 0 && blocked.every((reason) => reason === 'max spend')
+      if (!isPassing || this.#context.stop.aborted || this.#failure !== undefined) {
+        this.#deny(file.id, line.load)
+        return false
+      }
+      await settled
+    }
+  }
+
+  async #commitSent(file: DirectFile, { request, tokens, load }: Line): Promise<readonly Blocked[]> {
+    const { store, settings } = this.#context
+    const hasCap = settings.limits.maxSpendNanoUsd !== undefined
+    return store.commit((draft) => {
+      const blocked = this.#blocked(load)
+      if (blocked.length > 0) return blocked
+      this.#onWire++
+      draft.apply({
+        kind: 'sent',
+        file: file.id,
+        requests: [request],
+        tokens,
+        expectedNanoUsd: load.nanoUsd,
+        ...(hasCap && { reserved: load.mostNanoUsd ?? 0 }),
+      })
+      return blocked
+    })
+  }
+
+  #deny(file: number, load: Load): void {
+    const known = this.#denied.get(file)
+    if (!known || (load.mostNanoUsd ?? load.nanoUsd) < (known.mostNanoUsd ?? known.nanoUsd))
+      this.#denied.set(file, load)
+  }
+
+  /** A call is over, or lost: what was set aside for it is settled by the step that `settle` adds. */
+  #offWire(): void {
+    this.#onWire--
+    this.#settled.notify()
+  }
+
   /** Sends until there is an answer about the request itself. What is about anything else uses up no attempt. */
-  async #untilAnswered(file: DirectFile, line: Line): Promise<Answer> {
+  async #untilAnswered(file: DirectFile, line: Line): Promise<SettledAnswer> {
     const patience = new Patience(this.#context, 'direct calls')
     let answer = await this.#ask(file, line)
     for (let losses = 0; ; ) {
@@ -170,22 +258,22 @@ export class DirectSender {
       if (end.kind === 'answered' && !end.failure) this.#keyWorks = true
       const failing = this.#outage.note(line.request, end)
       const plan = planAfterCall(end, { losses, failing, keyWorks: this.#keyWorks })
-      if (end.kind === 'lost' || (plan === 'repeat' && mayHaveActed(end)))
-        await this.#note('uncertain', file, line)
+      const isUncertain = end.kind === 'lost' || (plan === 'repeat' && mayHaveActed(end))
+      if (isUncertain) await this.#chargeLost(file, line)
       if (plan === 'record') {
         this.#adaptTo(answer.reply)
-        return answer
+        return { ...answer, isCharged: isUncertain }
       }
       if (plan === 'stop') {
-        await this.#giveBack(file, line, { why: 'unsent', reason: 'the key was refused' })
+        await this.#giveBack(file, line, { why: 'unsent', reason: 'the key was refused' }, isUncertain)
         throw refusedKey(answer)
       }
       const problem = pushback(answer)
       this.#goAt(afterPushback(this.#rate, this.#context.clock.now(), problem.retryAfterMs))
       const failure = { problem, patience, why: losses > 0 ? 'uncertain' : 'unsent' } as const
       answer = await this.#outage.again(async () => {
-        await this.#pauseOrGiveBack(file, line, failure)
-        if (mayHaveActed(end)) await this.#note('sent', file, line)
+        await this.#pauseOrGiveBack(file, line, failure, isUncertain)
+        if (isUncertain) await this.#sendAgain(file, line, failure)
         return this.#ask(file, line)
       })
     }
@@ -224,19 +312,47 @@ export class DirectSender {
     this.#limit.concurrency = concurrencyOf(rate)
   }
 
-  /**
-   * `uncertain`: the connection ended without an answer; the server may have done the work, and may do it twice now.
-   * `sent`: it is asked to.
-   */
-  async #note(kind: 'uncertain' | 'sent', file: DirectFile, { request }: Line): Promise<void> {
-    await this.#context.store.commit((draft) => draft.apply({ kind, file: file.id, requests: [request] }))
+  /** The answer was lost, and the server may have done the work: it is charged the most that it can have cost. */
+  async #chargeLost(file: DirectFile, line: Line): Promise<void> {
+    const { store, valuer } = this.#context
+    await valuer.load()
+    const { endpoint, model } = file
+    const { key } = store.durable.requests.identity(line.request)
+    const bodyText = lineBody(line.text)
+    const charged = valuer.mostOf({ key, endpoint, model, bodyText }, valuer.card(model, 'direct'))
+    const released = this.#reservedFor(line)
+    await store.commit((draft) => {
+      this.#offWire()
+      draft.apply({
+        kind: 'uncertain',
+        file: file.id,
+        requests: [line.request],
+        ...(charged && { charged }),
+        ...(released > 0 && { released }),
+      })
+    })
+  }
+
+  #reservedFor({ load }: Line): number {
+    return this.#context.settings.limits.maxSpendNanoUsd === undefined ? 0 : (load.mostNanoUsd ?? 0)
+  }
+
+  /** It may be charged twice: that is put on record, and must fit under every limit, before it is done. */
+  async #sendAgain(file: DirectFile, line: Line, { problem, why }: Repetition): Promise<void> {
+    if (await this.#mayBeSent(file, line)) return
+    await this.#giveBack(file, line, { why, reason: problem.message }, true)
+    throw new Interrupted()
   }
 
   /** The line goes back to the queue: nothing of it is on the wire any more. */
-  async #giveBack(file: DirectFile, line: Line, cause: RequeueCause): Promise<void> {
-    const { store, settings } = this.#context
+  async #giveBack(file: DirectFile, line: Line, cause: RequeueCause, isOff: boolean): Promise<void> {
+    const { store, valuer } = this.#context
     const again = { endpoint: file.endpoint, model: file.model, bodyText: lineBody(line.text) }
-    await store.commit((draft) => enqueueAgain(draft, line.request, again, cause, settings.seal))
+    const released = isOff ? 0 : this.#reservedFor(line)
+    await store.commit((draft) => {
+      if (!isOff) this.#offWire()
+      enqueueAgain(draft, line.request, again, { ...cause, released }, valuer)
+    })
   }
 
   /** Waits for the next try, or gives the line back when the run ends meanwhile. */
@@ -244,11 +360,12 @@ export class DirectSender {
     file: DirectFile,
     line: Line,
     { problem, patience, why }: Repetition,
+    isOff: boolean,
   ): Promise<void> {
     try {
       await patience.afterFailure(problem, pauseLeftMs(this.#rate, this.#context.clock.now()))
     } catch (error) {
-      await this.#giveBack(file, line, { why, reason: problem.message })
+      await this.#giveBack(file, line, { why, reason: problem.message }, isOff)
       throw error
     }
   }
@@ -260,19 +377,48 @@ export class DirectSender {
   }
 
   /** Keeps an answer, or in its stead why there is none: as durable as an answer, and judged as one. */
-  async #record(file: DirectFile, line: Line, { reply, line: kept, outcome: said }: Answer): Promise<void> {
+  async #record(
+    file: DirectFile,
+    line: Line,
+    { reply, text, outcome: said, isCharged }: SettledAnswer,
+  ): Promise<void> {
     const outcome = withWorkingKey(said)
-    const { usage, costNanoUsd } = this.#options.reader.priced(file, outcome)
-    await this.#receive(kept, {
+    const { cost, tier } = await this.#settle(file, line, outcome)
+    const totals = new ReplyTotals()
+    totals.add(cost)
+    const { tokens, load } = line
+    const charge = { costNanoUsd: cost.costNanoUsd, ...(tier && { tier }) }
+    await this.#receive(sealedLine(text, charge), {
       kind: 'received',
       file: file.id,
       requests: [line.request],
-      usage: usage ?? zeroUsage,
-      ...(costNanoUsd === undefined ? { unpriced: 1 } : { costNanoUsd }),
+      ...totals.columns,
+      ...(outcome.kind === 'reply' && {
+        expected: { input: tokens.input, output: tokens.output, costNanoUsd: load.nanoUsd },
+      }),
+      ...(tier && { tier }),
+      ...(!isCharged && { released: this.#reservedFor(line) }),
     })
-    const described = await this.#options.reader.describe(file, line.request, line.text, outcome)
+    if (!isCharged) this.#offWire()
+    const described = await this.#options.reader.describe(file, line.request, line.text, {
+      ...outcome,
+      charge,
+    })
     this.#report(described, reply instanceof RemoteError ? reply.message : reply.text)
     await this.#options.deliver(described)
+  }
+
+  /** What an answer cost, at the tier that the server says it was given at. */
+  async #settle(file: DirectFile, line: Line, outcome: LineOutcome) {
+    const { valuer, store } = this.#context
+    const { endpoint, model } = file
+    const tier = outcome.kind === 'reply' && outcome.body.service_tier === 'flex' ? 'flex' : undefined
+    const { key } = store.durable.requests.identity(line.request)
+    if (outcome.kind === 'reply' && !outcome.usage) await valuer.load()
+    const cost = answerCost(outcome, valuer.cards(model, tier ?? 'direct'), (card) =>
+      valuer.mostOf({ key, endpoint, model, bodyText: lineBody(line.text) }, card),
+    )
+    return { cost, tier } as const
   }
 
   async #receive(text: string, step: StepOf<'received'>): Promise<void> {

@@ -3,6 +3,7 @@ import { RequestLayer } from '../batch/request-layer.ts'
 import type { RequestTable } from '../batch/request-table.ts'
 import type { Step, StepOf } from '../batch/steps.ts'
 import type { TaskState } from '../batch/task-state.ts'
+import { addForecasts } from '../tokens/forecast.ts'
 
 /** State and requests as of one moment. */
 export interface View {
@@ -117,8 +118,14 @@ function mergeSteps(last: Step, step: Step): Step | undefined {
   if (last.kind === 'accepted' && step.kind === 'accepted' && areAlike(last, step)) {
     return { ...joinedReplies(last, step), lines: last.lines + step.lines }
   }
-  if (last.kind === 'sent' && step.kind === 'sent' && last.file === step.file) {
-    return { ...last, requests: joined(last.requests, step.requests) }
+  if (last.kind === 'sent' && step.kind === 'sent' && last.file === step.file && last.tier === step.tier) {
+    return {
+      ...last,
+      requests: joined(last.requests, step.requests),
+      ...summed('tokens', last, step, addForecasts),
+      ...summed('expectedNanoUsd', last, step, plus),
+      ...summed('reserved', last, step, plus),
+    }
   }
   if (
     last.kind === 'requeue' &&
@@ -133,16 +140,35 @@ function mergeSteps(last: Step, step: Step): Step | undefined {
       ...joinedReplies(last, step),
       bytes: last.bytes + step.bytes,
       ...(inputs !== undefined && { inputs: inputs + (step.inputs ?? 0) }),
+      ...summed('tokens', last, step, addForecasts),
     }
   }
   return undefined
+}
+
+const plus = (a: number, b: number): number => a + b
+
+/** A field of two steps together; one that only one of them has is that one's. */
+function summed<Name extends string, Value>(
+  name: Name,
+  last: { readonly [Key in Name]?: Value | undefined },
+  step: { readonly [Key in Name]?: Value | undefined },
+  add: (a: Value, b: Value) => Value,
+): { [Key in Name]?: Value } {
+  const [first, second] = [last[name], step[name]]
+  const sum = first !== undefined && second !== undefined ? add(first, second) : (first ?? second)
+  const field: { [Key in Name]?: Value } = {}
+  if (sum !== undefined) field[name] = sum
+  return field
 }
 
 /** All with a line in the same part of the output, or all without. */
 const areAlike = (last: StepOf<'accepted'>, step: StepOf<'accepted'>): boolean =>
   last.part === step.part && last.lines > 0 === step.lines > 0
 
-const isPlain = (step: { readonly repaired?: true | undefined }): boolean => step.repaired === undefined
+/** What was released belongs to the queue file of its own request: such steps stay apart. */
+const isPlain = ({ repaired, released }: StepOf<'requeue'>): boolean =>
+  repaired === undefined && released === undefined
 
 interface Replies {
   readonly requests: number[]

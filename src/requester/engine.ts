@@ -1,7 +1,7 @@
 import { isTripped, passFailuresAfter } from '../batch/breaker.ts'
 import { type FileIn, inPhase, isUnpushed, type QueueFile } from '../batch/queue-file.ts'
 import { filesToSeal, type QueueFacts } from '../batch/sealing.ts'
-import type { PriceTable } from '../tokens/prices.ts'
+import type { Spending } from '../batch/task-state.ts'
 import { Notifier } from '../util/notifier.ts'
 import { AccountGate } from './account-gate.ts'
 import { Collector } from './collector.ts'
@@ -23,9 +23,8 @@ export type EngineMode = 'work' | 'collect' | 'cancel' | 'discard'
 
 export interface EngineOptions {
   readonly mode: EngineMode
-  readonly prices: PriceTable
-  /** `sentRequests` when the run began. */
-  readonly sentBefore: number
+  /** What had been spent when the run began. */
+  readonly before: Spending
   /** Direct sets of an earlier run: nothing of them is sent any more, only their answers are handed out. */
   readonly foundDirect: ReadonlySet<number>
   /** New requests may still come by themselves. */
@@ -69,21 +68,21 @@ export class Engine {
   constructor(context: Context, options: EngineOptions) {
     this.#context = context
     this.#options = options
-    const { mode, prices, sentBefore } = options
+    const { mode, before } = options
     const found = context.store.durable.state.files.values()
-    const reader = new ResultReader(context, prices)
-    this.#strays = new Strays(context, { prices, discarding: mode === 'discard' })
+    const reader = new ResultReader(context)
+    this.#strays = new Strays(context, { discarding: mode === 'discard' })
     this.#sweeper = new Sweeper(context)
     const gate = new AccountGate(context)
     this.#submitter = new Submitter(context, {
       found,
       gate,
       closing: mode !== 'work',
-      sentBefore,
+      before,
       mustWait: (file) => this.#strays.holds(file),
       onTwin: (batch) => this.#strays.note(batch),
     })
-    this.#collector = new Collector(context, prices, {
+    this.#collector = new Collector(context, {
       discarding: mode === 'discard',
       givingUp: mode === 'cancel',
       gate,
@@ -95,7 +94,7 @@ export class Engine {
     })
     this.#sender = new DirectSender(context, {
       reader,
-      sentBefore,
+      before,
       deliver: (result) => this.#handout.deliver(result),
     })
     this.#janitor = new Janitor(context)
@@ -210,8 +209,9 @@ export class Engine {
   }
 
   #seal(): void {
-    const { store, settings } = this.#context
-    const sealings = filesToSeal(store.head.state.files.values(), this.#facts(), settings.seal)
+    const { store, valuer } = this.#context
+    const { state } = store.head
+    const sealings = filesToSeal(state.files.values(), this.#facts(), valuer.sealing)
     if (sealings.length === 0) return
     this.#start('seal', () =>
       store.commit((draft) => {
@@ -239,7 +239,8 @@ export class Engine {
 
   #canMove(file: QueueFile): boolean {
     if (file.phase === 'open') return false
-    if (file.phase === 'direct') return this.#activities.has(`file ${file.id}`) || this.#sender.allowance > 0
+    if (file.phase === 'direct')
+      return this.#activities.has(`file ${file.id}`) || this.#sender.mayGoOn(file.id)
     if (file.phase === 'ended') return !this.#collector.blocked.has(file.id)
     return !isUnpushed(file) || file.phase !== 'sealed' || !this.#submitter.blocked(file).lasting
   }
@@ -272,7 +273,7 @@ export class Engine {
 
   #isSendable(file: FileIn<'direct'>): boolean {
     const left = !this.#options.foundDirect.has(file.id) && !this.#allSent.has(file.id)
-    return this.#options.mode === 'work' && left && this.#sender.allowance > 0
+    return this.#options.mode === 'work' && left && this.#sender.mayGoOn(file.id)
   }
 
   async #send(id: number): Promise<void> {

@@ -1,12 +1,10 @@
 import { inputsOf } from '../batch/embedding-inputs.ts'
-import type { RequestRecord } from '../batch/request-table.ts'
 import { ruleOnRetry } from '../batch/retry-rules.ts'
 import { tooLarge } from '../batch/sealing.ts'
 import type { RequeueReason } from '../batch/steps.ts'
 import type { Verdict } from '../batch/verdict.ts'
 import { wireLine } from '../batch/wire-line.ts'
 import { UsageError } from '../errors.ts'
-import type { Endpoint } from '../openai/wire.ts'
 import { jsonCopy } from '../util/json-text.ts'
 import type { Draft } from './draft.ts'
 import type { OutputPlacement } from './output-placement.ts'
@@ -14,6 +12,7 @@ import { type PrepareOptions, prepareBody } from './prepare.ts'
 import { appendFailed, enqueueAgain } from './queue.ts'
 import type { RequestResult } from './request-result.ts'
 import type { RequesterSettings } from './settings.ts'
+import type { Countable, Valuer } from './valuer.ts'
 
 /** What a verdict led to. */
 export interface Judgement {
@@ -24,6 +23,7 @@ export interface Judgement {
 
 export interface JudgeTools {
   readonly settings: RequesterSettings
+  readonly valuer: Valuer
   readonly output: OutputPlacement
   readonly prepare: PrepareOptions
 }
@@ -154,7 +154,7 @@ function addRetry(
   draft: Draft,
   result: RequestResult,
   { reason, repair }: Extract<CheckedVerdict, { kind: 'retry' }>,
-  { settings }: JudgeTools,
+  tools: JudgeTools,
 ): Judgement {
   const { request, endpoint } = result
   const why = requeueReason(result)
@@ -163,14 +163,14 @@ function addRetry(
     model: repair?.model ?? result.model,
     bodyText: repair?.bodyText ?? result.bodyText,
   }
-  const end = whyNoMore(draft.requests.get(request), why, line, settings)
+  const end = whyNoMore(draft, { ...line, request, key: result.key, why }, tools)
   if (end !== undefined) {
     const whole = `${reason} (${end})`
     addRejected(draft, result, whole, why === 'expired' || why === 'cancelled')
     return { kind: 'rejected', reason: whole }
   }
   const cause = { why, reason, repaired: repair !== undefined, ...replyColumns(result) } as const
-  enqueueAgain(draft, request, line, cause, settings.seal)
+  enqueueAgain(draft, request, line, cause, tools.valuer)
   return { kind: 'queued-again', reason }
 }
 
@@ -181,18 +181,24 @@ function requeueReason({ outcome }: RequestResult): 'retry' | 'expired' | 'cance
   return outcome.failure.code === 'batch_cancelled' ? 'cancelled' : 'expired'
 }
 
+interface AnotherTry extends Countable {
+  readonly request: number
+  readonly why: RequeueReason
+}
+
 /** Why a request cannot be sent again; undefined when it can. */
 function whyNoMore(
-  record: RequestRecord,
-  why: RequeueReason,
-  line: { readonly endpoint: Endpoint; readonly bodyText: string },
-  { maxRetries, maxExpiries, seal }: RequesterSettings,
+  draft: Draft,
+  line: AnotherTry,
+  { settings: { maxRetries, maxExpiries }, valuer }: JudgeTools,
 ): string | undefined {
   const bytes = Buffer.byteLength(wireLine('', line.endpoint, line.bodyText)) + 64
-  if (tooLarge({ bytes, inputs: inputsOf(line.endpoint, line.bodyText) }, seal) !== undefined)
-    return 'the repaired body is larger than a batch may be'
-  if (why === 'refused') return undefined
-  const { attempt, expiries } = record
-  const ruling = ruleOnRetry({ attempt, expiries, maxRetries, maxExpiries, lapsed: why !== 'retry' })
+  const size = { bytes, inputs: inputsOf(line.endpoint, line.bodyText), tokens: valuer.forecast(line) }
+  const refusal = tooLarge(line.model, size, valuer.sealing)
+  if (refusal !== undefined) return `it cannot be sent again: ${refusal}`
+  if (line.why === 'refused') return undefined
+  const { attempt, expiries } = draft.requests.get(line.request)
+  const lapsed = line.why !== 'retry'
+  const ruling = ruleOnRetry({ attempt, expiries, maxRetries, maxExpiries, lapsed })
   return ruling.kind === 'exhausted' ? ruling.why : undefined
 }

@@ -19,6 +19,7 @@ import type { PrepareOptions } from './prepare.ts'
 import { requesterSettings } from './settings.ts'
 import { StateFile } from './state-file.ts'
 import { type StoreOptions, TaskStore } from './store.ts'
+import { Valuer } from './valuer.ts'
 
 /** What a task's code is recognised by in later runs; see `TaskIdentity`. */
 export interface CodeFingerprint {
@@ -75,11 +76,13 @@ export async function openTask(
   try {
     const { store, stateFile } = await openStore(settings.options, { fs, clock, lock, news })
     opened = store
+    const requester = requesterSettings(settings.options)
     const context: Context = {
       store,
       api: api ?? unconnected,
       clock,
-      settings: requesterSettings(settings.options),
+      settings: requester,
+      valuer: new Valuer({ settings: requester, clock, emit: options.emit }),
       emit: options.emit,
       stop: options.stop ? AbortSignal.any([options.stop, halt]) : halt,
       cut: options.cut ?? new AbortController().signal,

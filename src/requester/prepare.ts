@@ -57,14 +57,15 @@ export function prepareBody(
   request: { readonly key: string; readonly sample: string; readonly meta: unknown },
   { endpoint, prepareBody }: PrepareOptions,
   yielded?: string,
-): Pick<PreparedRequest, 'endpoint' | 'model' | 'bodyText'> {
+): Pick<PreparedRequest, 'endpoint' | 'model' | 'bodyText' | 'body'> {
   const { key } = request
   const model = 'model' in body ? body.model : undefined
   if (typeof model !== 'string' || model === '') {
     throw badRequest('no_model', key, 'body.model must name a model, such as "gpt-5-mini"')
   }
   const prepared = prepareBody(body, request)
-  return { endpoint, model, bodyText: wireText(prepared, key, prepared === body ? yielded : undefined) }
+  const bodyText = wireText(prepared, key, prepared === body ? yielded : undefined)
+  return { endpoint, model, bodyText, body: prepared }
 }
 
 /** The text of a body without what only a live call can have. `known` is its text, when there is one already. */

@@ -1,24 +1,21 @@
 import { customId } from '../batch/custom-id.ts'
 import { inputsOf } from '../batch/embedding-inputs.ts'
 import type { QueueFile } from '../batch/queue-file.ts'
-import { fits, type LineSize, type SealSettings, sealFor, tooLarge } from '../batch/sealing.ts'
+import { fits, type LineSize, type SealSettings, sealFor, tooLarge, withLine } from '../batch/sealing.ts'
 import type { RequeueReason } from '../batch/steps.ts'
 import { openFileOf } from '../batch/task-state.ts'
 import { wireLine } from '../batch/wire-line.ts'
 import type { Endpoint } from '../openai/wire.ts'
+import { addForecasts, noForecast, type TokenForecast } from '../tokens/forecast.ts'
 import type { Draft } from './draft.ts'
 import { FAILED_FILE, queueFileName } from './files.ts'
+import type { Countable, Valuer } from './valuer.ts'
 
 /** A request that has passed every check and waits to be committed. */
-export interface PreparedRequest {
-  readonly key: string
+export interface PreparedRequest extends Countable {
   readonly sample: string
   readonly meta: unknown
   readonly hash: string
-  readonly endpoint: Endpoint
-  readonly model: string
-  /** The body as it will be sent, as JSON text. */
-  readonly bodyText: string
 }
 
 /** One line of `_failed.jsonl`: a request that failed for good. */
@@ -31,27 +28,33 @@ export interface FailedLine {
 }
 
 /** Puts new requests into open queue files, group by group, sealing files as they fill up. */
-export function enqueueNew(draft: Draft, requests: readonly PreparedRequest[], settings: SealSettings): void {
-  const groups = Map.groupBy(requests, ({ endpoint, model }) => `${endpoint} ${model}`)
+export function enqueueNew(draft: Draft, requests: readonly PreparedRequest[], valuer: Valuer): void {
+  const settings = valuer.sealing
+  const valued = requests.map((request) => ({ ...request, tokens: valuer.forecast(request) }))
+  const groups = Map.groupBy(valued, ({ endpoint, model }) => `${endpoint} ${model}`)
   for (const group of groups.values()) {
-    let rest: readonly PreparedRequest[] = group
+    let rest: readonly ValuedRequest[] = group
     while (rest.length > 0) rest = enqueueSome(draft, rest, settings)
   }
+}
+
+interface ValuedRequest extends PreparedRequest {
+  readonly tokens: TokenForecast
 }
 
 /** Adds as many of one group's requests as the open file takes; returns the others. */
 function enqueueSome(
   draft: Draft,
-  requests: readonly PreparedRequest[],
+  requests: readonly ValuedRequest[],
   settings: SealSettings,
-): readonly PreparedRequest[] {
+): readonly ValuedRequest[] {
   const first = draft.requests.last + 1
-  const chunk: PreparedRequest[] = []
+  const chunk: ValuedRequest[] = []
   const lines: QueueLine[] = []
   let file: QueueFile | undefined
   for (const request of requests) {
     const line = lineOf(customId(first + chunk.length, 0), request)
-    const refusal = tooLarge(line, settings)
+    const refusal = tooLarge(request.model, line, settings)
     if (refusal !== undefined) {
       if (chunk.length > 0) break
       refuse(draft, request, refusal)
@@ -74,21 +77,17 @@ interface QueueLine extends LineSize {
 
 function lineOf(
   id: string,
-  { endpoint, bodyText }: { readonly endpoint: Endpoint; readonly bodyText: string },
+  {
+    endpoint,
+    bodyText,
+    tokens,
+  }: { readonly endpoint: Endpoint; readonly bodyText: string; readonly tokens: TokenForecast },
 ): QueueLine {
   const text = `${wireLine(id, endpoint, bodyText)}\n`
-  return { text, bytes: Buffer.byteLength(text), inputs: inputsOf(endpoint, bodyText) }
+  return { text, bytes: Buffer.byteLength(text), inputs: inputsOf(endpoint, bodyText), tokens }
 }
 
 const sumOf = (numbers: readonly number[]): number => numbers.reduce((sum, number) => sum + number, 0)
-
-/** The file as it will be with one more line. */
-const withLine = (file: QueueFile, { bytes, inputs }: LineSize): QueueFile => ({
-  ...file,
-  requests: file.requests + 1,
-  bytes: file.bytes + bytes,
-  ...(inputs !== undefined && { inputs: (file.inputs ?? 0) + inputs }),
-})
 
 function addChunk(
   draft: Draft,
@@ -105,6 +104,7 @@ function addChunk(
     hashes: chunk.map(({ hash }) => hash),
     bytes: sumOf(lines.map(({ bytes }) => bytes)),
     ...(inputs.length > 0 && { inputs: sumOf(inputs) }),
+    tokens: lines.map(({ tokens }) => tokens).reduce(addForecasts, noForecast),
     ...(chunk.some(({ key, sample }) => sample !== key) && {
       samples: chunk.map(({ key, sample }) => (sample === key ? null : sample)),
     }),
@@ -114,7 +114,7 @@ function addChunk(
 }
 
 /** Puts new requests into files of their own, one per group, that are sent directly. */
-export function enqueueDirect(draft: Draft, requests: readonly PreparedRequest[]): void {
+export function enqueueDirect(draft: Draft, requests: readonly PreparedRequest[], valuer: Valuer): void {
   const groups = Map.groupBy(requests, ({ endpoint, model }) => `${endpoint} ${model}`)
   for (const group of groups.values()) {
     const [first] = group
@@ -122,13 +122,15 @@ export function enqueueDirect(draft: Draft, requests: readonly PreparedRequest[]
     const file = draft.state.lastFile + 1
     draft.apply({ kind: 'open', file, endpoint: first.endpoint, model: first.model })
     const start = draft.requests.last + 1
-    const lines = group.map((one, offset) => lineOf(customId(start + offset, 0), one))
+    const lines = group.map((one, offset) =>
+      lineOf(customId(start + offset, 0), { ...one, tokens: valuer.forecast(one) }),
+    )
     addChunk(draft, file, group, lines)
     draft.apply({ kind: 'seal', file, as: 'direct' })
   }
 }
 
-/** A line that is larger than a batch may be can never be sent: it fails alone, the others go on. */
+/** A line that passes a limit all by itself can never be sent: it fails alone, the others go on. */
 function refuse(draft: Draft, { key, sample, meta, hash }: PreparedRequest, why: string): void {
   const request = draft.requests.last + 1
   const reason = `too_large: ${why}`
@@ -153,6 +155,8 @@ export interface RequeueCause {
   readonly repaired?: boolean
   readonly ids?: readonly (string | null)[]
   readonly costs?: readonly (number | null)[]
+  /** What had been reserved for a direct call that was not made after all, in nano-USD. */
+  readonly released?: number
 }
 
 /** Queues a request's line again, in the open file of its group, under a new custom id. */
@@ -161,24 +165,46 @@ export function enqueueAgain(
   request: number,
   line: { readonly endpoint: Endpoint; readonly model: string; readonly bodyText: string },
   cause: RequeueCause,
-  settings: SealSettings,
+  valuer: Valuer,
 ): void {
-  const queued = draft.requests.get(request).queued + 1
-  const { text, bytes, inputs } = lineOf(customId(request, queued), line)
-  const file = openFor(draft, line, { bytes, inputs }, settings)
+  const { key } = draft.requests.identity(request)
+  const again = lineAgain(draft, request, { ...line, tokens: valuer.forecast({ key, ...line }) })
+  const file = openFor(draft, line, again, valuer.sealing)
+  addAgain(draft, file.id, request, again, cause)
+}
+
+/** The line by which a request is queued next. */
+export function lineAgain(
+  draft: Draft,
+  request: number,
+  line: { readonly endpoint: Endpoint; readonly bodyText: string; readonly tokens: TokenForecast },
+): QueueLine {
+  return lineOf(customId(request, draft.requests.get(request).queued + 1), line)
+}
+
+/** Queues a request's next line in an open file. */
+export function addAgain(
+  draft: Draft,
+  file: number,
+  request: number,
+  { text, bytes, inputs, tokens }: QueueLine,
+  cause: RequeueCause,
+): void {
   draft.apply({
     kind: 'requeue',
-    file: file.id,
+    file,
     why: cause.why,
     requests: [request],
     bytes,
+    tokens,
     ...(inputs !== undefined && { inputs }),
+    ...(cause.released && { released: cause.released }),
     ...(cause.reason !== undefined && { reason: cause.reason }),
     ...(cause.repaired && { repaired: true as const }),
     ...(cause.ids && { ids: [...cause.ids] }),
     ...(cause.costs && { costs: [...cause.costs] }),
   })
-  draft.append(queueFileName(file.id), text)
+  draft.append(queueFileName(file), text)
 }
 
 export function appendFailed(draft: Draft, line: FailedLine): void {

@@ -1,17 +1,21 @@
-import { parseResultLine } from '../batch/line-outcome.ts'
-import { type FileIn, inPhase } from '../batch/queue-file.ts'
+import { classifyLine, parseReplyLine } from '../batch/line-outcome.ts'
+import { type FileIn, inPhase, type QueueFile } from '../batch/queue-file.ts'
+import type { RequestTable } from '../batch/request-table.ts'
+import type { StepOf } from '../batch/steps.ts'
 import { unsettledStrays } from '../batch/strays.ts'
 import { lineBody, lineId } from '../batch/wire-line.ts'
 import { NightshiftError, RemoteError } from '../errors.ts'
+import type { Tail } from '../state/group.ts'
 import { readLineChunks } from '../state/json-lines.ts'
-import type { PriceTable } from '../tokens/prices.ts'
+import { addForecasts, noForecast } from '../tokens/forecast.ts'
 import type { Context } from './context.ts'
 import { queueFileName, repliesFileName } from './files.ts'
 import { withPatience } from './patience.ts'
 import { enqueueAgain } from './queue.ts'
 import { isWholeReplyLine } from './reply-line.ts'
-import { addReply, emptyTotals } from './reply-totals.ts'
+import { type AnswerCost, answerCost, ReplyTotals } from './reply-totals.ts'
 import { requestOf } from './result-index.ts'
+import { linesOf } from './settle.ts'
 
 const isDirect = inPhase('direct')
 
@@ -19,81 +23,131 @@ const isDirect = inPhase('direct')
  * Brings what an earlier run left on its way into an order that this run can go on from. Returns the direct sets it
  * found: of them only answered lines are left, all others were queued anew in other files.
  */
-export async function recover(context: Context, prices: PriceTable): Promise<ReadonlySet<number>> {
+export async function recover(context: Context): Promise<ReadonlySet<number>> {
   const found = [...context.store.durable.state.files.values()].filter(isDirect)
   for (const file of found) {
-    await takeUnnamedReplies(context, prices, file)
+    await takeUnnamedReplies(context, file)
     await requeueUnanswered(context, file)
+    await freeReserve(context, file)
   }
   return new Set(found.map(({ id }) => id))
 }
 
+/** Nothing of a found set is on the wire any more: what its calls can have cost is settled or charged. */
+async function freeReserve({ store }: Context, { id, reserved = 0 }: FileIn<'direct'>): Promise<void> {
+  if (reserved > 0) await store.commit((draft) => draft.apply({ kind: 'reserve', file: id, reserved: 0 }))
+}
+
 /** Replies that were on disk before the ledger could say so are received all the same. */
-async function takeUnnamedReplies(
-  context: Context,
-  prices: PriceTable,
-  file: FileIn<'direct'>,
-): Promise<void> {
-  const { store, clock } = context
+async function takeUnnamedReplies(context: Context, file: FileIn<'direct'>): Promise<void> {
+  const { store } = context
   const suffix = repliesFileName(file.id)
   const tail = store.tails.get(suffix)
   if (!tail) return
-  const taken: number[] = []
-  const totals = emptyTotals()
-  const query = { model: file.model, api: 'direct', at: clock.now() } as const
+  const taken = { direct: new TakenReplies(), flex: new TakenReplies() }
   let end = tail.length
-  for await (const lines of readLineChunks(store.fs, store.path(suffix), {
-    start: tail.length,
-    end: tail.size,
-  })) {
-    for (const line of lines) {
-      const result = line.complete && isWholeReplyLine(line.text) ? parseResultLine(line.text) : undefined
-      const request = result && requestOf(result.custom_id, store.durable.requests, file.id)
-      if (!result || request === undefined || line.offset !== end) continue
-      end = line.offset + line.bytes
-      taken.push(request)
-      addReply(totals, result, prices, query)
-    }
+  for await (const line of linesFrom(context, suffix, tail)) {
+    const result = line.complete && isWholeReplyLine(line.text) ? parseReplyLine(line.text) : undefined
+    const request = result && requestOf(result.custom_id, store.durable.requests, file.id)
+    if (!result || request === undefined || line.offset !== end) continue
+    end = line.offset + line.bytes
+    const outcome = classifyLine(result, file.endpoint)
+    const tier = outcome.charge?.tier ?? 'direct'
+    taken[tier].add(request, answerCost(outcome, context.valuer.cards(file.model, tier)))
   }
   await store.commit((draft) => {
     // A file without content would have no length to be known by, and stay for ever.
     if (end > 0) draft.truncate(suffix, end)
     else draft.forget(suffix)
-    draft.apply({
-      kind: 'received',
-      file: file.id,
-      requests: taken,
-      usage: totals.usage,
-      costNanoUsd: totals.costNanoUsd,
-      ...(totals.unpriced > 0 && { unpriced: totals.unpriced }),
-    })
+    draft.apply(taken.direct.step(file.id))
+    if (!taken.flex.isEmpty) draft.apply({ ...taken.flex.step(file.id), tier: 'flex' })
   })
+}
+
+async function* linesFrom({ store }: Context, suffix: string, { length: start, size: end }: Tail) {
+  for await (const lines of readLineChunks(store.fs, store.path(suffix), { start, end })) yield* lines
+}
+
+/** Replies to direct calls that are taken together. */
+class TakenReplies {
+  readonly #requests: number[] = []
+  readonly #totals = new ReplyTotals()
+
+  add(request: number, cost: AnswerCost): void {
+    this.#requests.push(request)
+    this.#totals.add(cost)
+  }
+
+  get isEmpty(): boolean {
+    return this.#requests.length === 0
+  }
+
+  step(file: number): StepOf<'received'> {
+    return { kind: 'received', file, requests: this.#requests, ...this.#totals.columns }
+  }
 }
 
 /** Lines of a direct set that were not sent are queued anew; those that were, without a reply, are uncertain and sent again. */
 async function requeueUnanswered(context: Context, file: FileIn<'direct'>): Promise<void> {
-  const { store, settings, emit } = context
+  const { store, valuer, emit } = context
   let uncertain = 0
   for await (const lines of readLineChunks(store.fs, store.path(queueFileName(file.id)))) {
+    if (lines.some(({ text }) => isSent(text, store.durable.requests, file.id))) await valuer.load()
     await store.commit((draft) => {
       for (const { text } of lines) {
         const request = requestOf(lineId(text) ?? '', draft.requests, file.id)
         if (request === undefined) continue
         const { call } = draft.requests.get(request)
         if (call === 'received') continue
+        const line = { endpoint: file.endpoint, model: file.model, bodyText: lineBody(text) }
         if (call === 'sent') {
           uncertain++
-          draft.apply({ kind: 'uncertain', file: file.id, requests: [request] })
+          const { key } = draft.requests.identity(request)
+          const charged = valuer.mostOf({ key, ...line }, valuer.card(file.model, 'direct'))
+          draft.apply({ kind: 'uncertain', file: file.id, requests: [request], ...(charged && { charged }) })
         }
-        const line = { endpoint: file.endpoint, model: file.model, bodyText: lineBody(text) }
-        enqueueAgain(draft, request, line, { why: call === 'sent' ? 'uncertain' : 'unsent' }, settings.seal)
+        enqueueAgain(draft, request, line, { why: call === 'sent' ? 'uncertain' : 'unsent' }, valuer)
       }
     })
   }
   if (uncertain > 0) {
-    const message = `${uncertain} direct calls were on the wire when the last run ended; whether they were answered is unknown, and they are sent again`
+    const message = `${uncertain} direct calls were on the wire when the last run ended; whether they were answered is unknown: they are charged the most they can have cost, and sent again`
     emit({ kind: 'warning', code: 'uncertain_calls', message })
   }
+}
+
+function isSent(line: string, requests: RequestTable, file: number): boolean {
+  const request = requestOf(lineId(line) ?? '', requests, file)
+  return request !== undefined && requests.get(request).call === 'sent'
+}
+
+const mayCost = inPhase('intended', 'uploaded', 'doubtful', 'fenced', 'remote', 'ended')
+
+/** Under a hard cap, sets aside what batches can cost that were sent before there was one. */
+export async function reserveForSent(context: Context): Promise<void> {
+  const { store, settings, valuer } = context
+  if (settings.limits.maxSpendNanoUsd === undefined) return
+  await valuer.load()
+  for (const file of [...store.durable.state.files.values()].filter(mayCost)) {
+    if (file.reserved !== undefined) continue
+    const reserved = await mostOfFile(context, file)
+    await store.commit((draft) => draft.apply({ kind: 'reserve', file: file.id, reserved }))
+  }
+}
+
+/** By its lines: an earlier version did not count them. */
+async function mostOfFile(context: Context, file: QueueFile): Promise<number> {
+  const { valuer, emit } = context
+  let sum = noForecast
+  for await (const lines of linesOf(context, file)) {
+    for (const line of lines) sum = addForecasts(sum, valuer.forecast(line))
+  }
+  const most = valuer.mostNanoUsd({ ...sum, unbounded: 0 }, file.model, 'batch')
+  if (sum.unbounded > 0 || most === undefined) {
+    const message = `batch file ${file.id} was sent without a hard cap, and ${sum.unbounded} of its requests have no maximum of output tokens: what they will cost is counted against --max-spend only when they are answered`
+    emit({ kind: 'warning', code: 'no_ceiling', message })
+  }
+  return most ?? 0
 }
 
 /** What an account can be recognised by. Of a fenced file nothing is left: its input was deleted. */

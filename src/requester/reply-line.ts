@@ -1,26 +1,31 @@
 import { crc32 } from 'node:zlib'
+import type { Charge } from '../batch/line-outcome.ts'
 import type { DirectReply } from '../batch/remote-api.ts'
 import type { RemoteError } from '../errors.ts'
 
 /**
- * One line of a `_replies` segment: a result line as a batch has them, for a direct call, with a checksum at its end.
- * The body is the server's text as it came; text that is no JSON is kept as a JSON string.
+ * A direct call's answer as a result line, as a batch has them. The body is the server's text as it came; text that is no JSON is kept as a JSON string.
  */
-export function replyLine(customId: string, reply: DirectReply): string {
+export function replyText(customId: string, reply: DirectReply): string {
   const response = `{"status_code":${reply.status},"request_id":${JSON.stringify(reply.requestId ?? null)},"body":${bodyText(reply.text)}}`
-  return checked(`{"custom_id":"${customId}","response":${response},"error":null`)
+  return `{"custom_id":"${customId}","response":${response},"error":null}`
 }
 
 /** The same for a call whose answer never came: what is known of why. */
-export function lostLine(customId: string, { code, message }: RemoteError): string {
-  return checked(`{"custom_id":"${customId}","response":null,"error":${JSON.stringify({ code, message })}`)
+export function lostText(customId: string, { code, message }: RemoteError): string {
+  return `{"custom_id":"${customId}","response":null,"error":${JSON.stringify({ code, message })}}`
 }
 
-const checked = (line: string): string => `${line},"crc":"${checksum(line)}"}`
+/** One line of a `_replies` segment: a result line with what was charged for it, and a checksum at its end. */
+export function sealedLine(text: string, { costNanoUsd, tier }: Charge): string {
+  const charge = JSON.stringify({ nanoUsd: costNanoUsd ?? null, tier })
+  const line = `${text.slice(0, -1)},"charge":${charge}`
+  return `${line},"crc":"${checksum(line)}"}`
+}
 
 const TAIL = /,"crc":"([0-9a-f]{8})"\}$/
 
-/** Whether a line is whole, as `replyLine` made it. */
+/** Whether a line is whole, as `sealedLine` made it. */
 export function isWholeReplyLine(line: string): boolean {
   const match = TAIL.exec(line)
   return match !== null && checksum(line.slice(0, match.index)) === match[1]

@@ -42,6 +42,11 @@ export class RequestWindow {
     this.#bytes += request.bodyText.length
   }
 
+  /** What was collected so far. */
+  get requests(): readonly PreparedRequest[] {
+    return [...this.#requests.values()]
+  }
+
   /** Hands over what was collected, to be committed. */
   take(): readonly PreparedRequest[] {
     const requests = [...this.#requests.values()]

@@ -1,9 +1,8 @@
 import type { SampleStanding } from '../batch/request-table.ts'
 import type { StepOf } from '../batch/steps.ts'
-import { currentParams, type TaskState } from '../batch/task-state.ts'
+import { currentParams, initialState, type Spending, type TaskState } from '../batch/task-state.ts'
 import type { Verdict } from '../batch/verdict.ts'
 import { TaskError } from '../errors.ts'
-import { createPriceTable, type PriceTable } from '../tokens/prices.ts'
 import { requestCounts } from './context.ts'
 import { Engine, type EngineMode } from './engine.ts'
 import {
@@ -16,7 +15,7 @@ import {
 import { type OpenedTask, openTask, type RequesterOptions } from './opening.ts'
 import { type NewRequest, prepareRequest } from './prepare.ts'
 import { enqueueDirect, enqueueNew, type PreparedRequest } from './queue.ts'
-import { checkAccount, recover } from './recovery.ts'
+import { checkAccount, recover, reserveForSent } from './recovery.ts'
 import type { RequestResult } from './request-result.ts'
 import { RequestWindow, twoBodies } from './request-window.ts'
 import { commitWiped } from './wipe.ts'
@@ -48,13 +47,12 @@ export type AddOutcome = 'added' | 'known' | 'stopped'
  */
 export class GPTRequester {
   readonly #options: RequesterOptions
-  readonly #prices: PriceTable = createPriceTable()
   readonly #halt = new AbortController()
   #task: OpenedTask | undefined
   #closed: OpenedTask | undefined
   #engine: Engine | undefined
   #driving: Promise<void> | undefined
-  #sentBefore = 0
+  #before: Spending = initialState.spending
   #foundDirect: ReadonlySet<number> = new Set()
   #holds = 0
   readonly #window = new RequestWindow()
@@ -73,9 +71,11 @@ export class GPTRequester {
     this.#task = task
     try {
       const { context } = task
-      this.#sentBefore = context.store.durable.state.spending.sentRequests
+      this.#before = context.store.durable.state.spending
+      if (context.settings.limits.maxSpendNanoUsd !== undefined) await context.valuer.load()
       if (task.isConnected) await checkAccount(context)
-      this.#foundDirect = await recover(context, this.#prices)
+      this.#foundDirect = await recover(context)
+      await reserveForSent(context)
       this.#engine = this.#newEngine(this.#mode())
       task.stateFile.touch(context.store.durable, context.store.seq)
     } catch (error) {
@@ -154,9 +154,12 @@ export class GPTRequester {
    */
   async add(request: NewRequest): Promise<AddOutcome> {
     if (this.#stopping.aborted) return 'stopped'
+    const { store, valuer } = this.#opened.context
     const prepared = prepareRequest(request, this.#options.prepare)
-    if (this.#window.isKnown(prepared, this.#opened.context.store.head.requests)) return 'known'
-    this.#window.add(prepared)
+    if (this.#window.isKnown(prepared, store.head.requests)) return 'known'
+    const measured = valuer.measured(prepared)
+    valuer.check(measured)
+    this.#window.add(measured)
     if (!this.#window.isFull) return 'added'
     await this.commit()
     return (await this.#room()) ? 'added' : 'stopped'
@@ -179,15 +182,18 @@ export class GPTRequester {
 
   /** Commits requests of their own and sends them directly, whatever their number. Their results come by `results`. */
   async direct(requests: readonly NewRequest[]): Promise<void> {
-    const { store } = this.#opened.context
+    const { store, valuer } = this.#opened.context
     const fresh = new Map<string, PreparedRequest>()
     for (const request of requests) {
       const prepared = prepareRequest(request, this.#options.prepare)
       if (this.#window.isKnown(prepared, store.head.requests)) continue
       if ((fresh.get(prepared.key)?.hash ?? prepared.hash) !== prepared.hash) throw twoBodies(prepared.key)
-      fresh.set(prepared.key, prepared)
+      const measured = valuer.measured(prepared)
+      valuer.check(measured)
+      fresh.set(prepared.key, measured)
     }
-    await store.commit((draft) => enqueueDirect(draft, [...fresh.values()]))
+    await valuer.sample([...fresh.values()])
+    await store.commit((draft) => enqueueDirect(draft, [...fresh.values()], valuer))
     this.push()
   }
 
@@ -291,8 +297,8 @@ export class GPTRequester {
   }
 
   get #judgeTools(): JudgeTools {
-    const { settings } = this.#opened.context
-    return { settings, output: this.#options.output, prepare: this.#options.prepare }
+    const { settings, valuer } = this.#opened.context
+    return { settings, valuer, output: this.#options.output, prepare: this.#options.prepare }
   }
 
   #mode(): EngineMode {
@@ -304,8 +310,7 @@ export class GPTRequester {
   #newEngine(mode: EngineMode): Engine {
     return new Engine(this.#opened.context, {
       mode,
-      prices: this.#prices,
-      sentBefore: this.#sentBefore,
+      before: this.#before,
       foundDirect: this.#foundDirect,
       isProducing: () => this.#holds > 0,
       onHalt: () => this.halt(),
@@ -315,10 +320,11 @@ export class GPTRequester {
   async #commitWindow(): Promise<void> {
     const { context } = this.#opened
     if (this.#window.isEmpty) return
+    await context.valuer.sample(this.#window.requests)
     const requests = this.#window.take()
     const { first, last } = await context.store.commit((draft) => {
       const first = draft.requests.last + 1
-      enqueueNew(draft, requests, context.settings.seal)
+      enqueueNew(draft, requests, context.valuer)
       return { first, last: draft.requests.last }
     })
     for (let request = first; request <= last; request++) this.#window.markSeen(request)

@@ -11,10 +11,10 @@ import { requestOf } from './result-index.ts'
  * forgets the file. Whatever is left by a stop is done by the next run.
  */
 export async function requeueLive(
-  context: Pick<Context, 'store' | 'settings'>,
+  context: Pick<Context, 'store' | 'valuer'>,
   { id, endpoint, model }: QueueFile,
 ): Promise<void> {
-  const { store, settings } = context
+  const { store, valuer } = context
   for await (const lines of readLineChunks(store.fs, store.path(queueFileName(id)))) {
     await store.commit((draft) => {
       if (draft.state.files.get(id)?.phase !== 'sealed') return
@@ -22,7 +22,7 @@ export async function requeueLive(
         const request = requestOf(lineId(text) ?? '', draft.requests, id)
         if (request === undefined) continue
         const line = { endpoint, model, bodyText: lineBody(text) }
-        enqueueAgain(draft, request, line, { why: 'unsent' }, settings.seal)
+        enqueueAgain(draft, request, line, { why: 'unsent' }, valuer)
       }
     })
   }

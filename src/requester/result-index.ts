@@ -1,7 +1,6 @@
 import { parseCustomId } from '../batch/custom-id.ts'
-import { parseResultLine } from '../batch/line-outcome.ts'
+import { parseResultLine, type ResultLine } from '../batch/line-outcome.ts'
 import type { RequestTable } from '../batch/request-table.ts'
-import type { WireResultLine } from '../openai/wire.ts'
 import { type Line, readLineChunks } from '../state/json-lines.ts'
 import type { TaskStore } from './store.ts'
 
@@ -16,23 +15,28 @@ export interface ResultScan {
 
 /**
  * Reads a result file once. `onReply` sees each line that can be read, of this file's requests or not, so that
- * whatever was produced is counted; for each request the first line wins.
+ * whatever was produced is counted; of lines with the same id only the first, which is the one that wins.
  */
 export async function scanResults(
   store: TaskStore,
   file: { readonly id: number; readonly suffix: string },
-  onReply: (line: WireResultLine, request: number | undefined) => void = () => {},
+  onReply: (line: ResultLine, request: number | undefined) => void = () => {},
 ): Promise<ResultScan> {
   const index = new Map<number, { offset: number; bytes: number }>()
+  /** Ids of lines that belong to no request of this file. */
+  const strangers = new Set<string>()
   let oddLines = 0
   for await (const lines of readLineChunks(store.fs, store.path(file.suffix))) {
     for (const line of lines) {
       if (line.text.trim() === '') continue
       const result = parseResultLine(line.text)
       const request = result && requestOf(result.custom_id, store.durable.requests, file.id)
-      if (request === undefined || index.has(request)) oddLines++
+      const isFirst = request === undefined ? !strangers.has(result?.custom_id ?? '') : !index.has(request)
+      if (request === undefined || !isFirst) oddLines++
       else index.set(request, place(line))
-      if (result) onReply(result, request)
+      if (!result || !isFirst) continue
+      if (request === undefined) strangers.add(result.custom_id)
+      onReply(result, request)
     }
   }
   return { index, oddLines }

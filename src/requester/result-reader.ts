@@ -4,6 +4,7 @@ import {
   classifyLine,
   type LineOutcome,
   missingLine,
+  parseReplyLine,
   parseResultLine,
   withWorkingKey,
 } from '../batch/line-outcome.ts'
@@ -13,11 +14,11 @@ import type { BatchFault } from '../batch/steps.ts'
 import { lineBody, lineId } from '../batch/wire-line.ts'
 import { StateError } from '../errors.ts'
 import { type Line, type Piece, readLineChunks, WindowReader } from '../state/json-lines.ts'
-import type { PriceTable } from '../tokens/prices.ts'
-import { readUsage } from '../tokens/usage.ts'
+import type { RateCard } from '../tokens/prices.ts'
 import type { Context } from './context.ts'
 import { queueFileName, repliesFileName, resultFileName } from './files.ts'
 import { enqueueAgain } from './queue.ts'
+import { answerCost, type Cards } from './reply-totals.ts'
 import type { RequestResult } from './request-result.ts'
 import { type ResultIndex, requestOf, scanResults } from './result-index.ts'
 
@@ -33,13 +34,11 @@ interface LineAgain {
 /** Reads what was received for a file, in the order its requests were queued, skipping what is judged already. */
 export class ResultReader {
   readonly #context: Context
-  readonly #prices: PriceTable
   /** Files that were scanned when they were received, to be read soon: need not be scanned again. */
   readonly #scanned = new Map<number, ResultIndex>()
 
-  constructor(context: Context, prices: PriceTable) {
+  constructor(context: Context) {
     this.#context = context
-    this.#prices = prices
   }
 
   /** Keeps what a scan found until the file is read. A large index has its price in memory: only the last few. */
@@ -82,18 +81,24 @@ export class ResultReader {
     }
   }
 
-  /** Everything a judge may want to know about one outcome. */
+  /** Everything a judge may want to know about one outcome. `rates`: what it was priced by, if that is on record. */
   async describe(
     file: QueueFile,
     request: number,
     lineText: string,
     outcome: LineOutcome,
+    rates: RateCard | undefined = 'rates' in file ? file.rates : undefined,
   ): Promise<RequestResult> {
-    const { store } = this.#context
+    const { store, valuer } = this.#context
     const { requests, state } = store.durable
     const { key, sample, params, metaAt } = requests.identity(request)
     const via = file.phase === 'direct' ? 'direct' : 'batch'
-    const { usage, costNanoUsd } = this.priced(file, outcome)
+    const bodyText = lineBody(lineText)
+    const { endpoint, model } = file
+    if (outcome.kind === 'reply' && !outcome.usage) await valuer.load()
+    const { costNanoUsd } = answerCost(outcome, this.#cards(file, rates), (card) =>
+      valuer.mostOf({ key, endpoint, model, bodyText }, card),
+    )
     return {
       request,
       key,
@@ -101,15 +106,22 @@ export class ResultReader {
       meta: metaAt === undefined ? undefined : await store.meta(request),
       attempt: requests.get(request).attempt,
       params: state.params[params],
-      endpoint: file.endpoint,
-      model: file.model,
+      endpoint,
+      model,
       file: file.id,
       via,
-      bodyText: lineBody(lineText),
+      bodyText,
       outcome,
-      usage,
+      usage: outcome.usage,
       costNanoUsd,
     }
+  }
+
+  /** What priced the answers of a file when they were received. */
+  #cards(file: QueueFile, rates: RateCard | undefined): Cards {
+    const api = file.phase === 'direct' ? 'direct' : 'batch'
+    const cards = this.#context.valuer.cards(file.model, api, file.pricedAt)
+    return rates ? { ...cards, card: rates } : cards
   }
 
   async #indexOf(id: number, suffix: string): Promise<ResultIndex> {
@@ -118,15 +130,6 @@ export class ResultReader {
     this.#scanned.delete(id)
     if (kept) return kept
     return store.length(suffix) > 0 ? (await scanResults(store, { id, suffix })).index : new Map()
-  }
-
-  /** What an outcome used and cost. */
-  priced(file: QueueFile, outcome: LineOutcome): Pick<RequestResult, 'usage' | 'costNanoUsd'> {
-    const usage = outcome.kind === 'reply' ? readUsage(outcome.body.usage) : undefined
-    if (!usage) return { usage, costNanoUsd: 0 }
-    const api = file.phase === 'direct' ? 'direct' : 'batch'
-    const query = { model: file.model, api, at: this.#context.clock.now() } as const
-    return { usage, costNanoUsd: this.#prices.costNanoUsd(usage, query) }
   }
 
   async #outcome(
@@ -139,7 +142,7 @@ export class ResultReader {
     if (!place || !replies) return file.phase === 'direct' ? undefined : unanswered(file, line.lineNumber)
     const { offset, bytes } = place
     const text = replies.readNow(offset, bytes) ?? (await replies.read(offset, bytes, line.next))
-    const result = parseResultLine(text)
+    const result = file.phase === 'direct' ? parseReplyLine(text) : parseResultLine(text)
     if (!result)
       throw new StateError(
         'result_changed',
@@ -152,11 +155,11 @@ export class ResultReader {
 
   /** Lines that were never at fault go again, as one commit. */
   async #queueAgain({ endpoint, model }: ReadableFile, lines: readonly LineAgain[]): Promise<void> {
-    const { store, settings } = this.#context
+    const { store, valuer } = this.#context
     await store.commit((draft) => {
       for (const { request, text } of lines) {
         const line = { endpoint, model, bodyText: lineBody(text) }
-        enqueueAgain(draft, request, line, { why: 'healed' }, settings.seal)
+        enqueueAgain(draft, request, line, { why: 'healed' }, valuer)
       }
     })
   }

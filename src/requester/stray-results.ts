@@ -34,13 +34,15 @@ export async function* strayResults(
         if (stop.aborted) return
         const reply = await replies.read(place.offset, place.bytes, [])
         const outcome = goodReply(reply, file.endpoint)
-        if (outcome) yield await reader.describe(file, request, text, outcome)
+        if (outcome) yield await reader.describe(file, request, text, outcome, ratesOf(stray))
       }
     }
   } finally {
     await replies.close()
   }
 }
+
+const ratesOf = (stray: Stray) => (stray.phase === 'received' ? stray.rates : undefined)
 
 function goodReply(text: string, endpoint: Endpoint): LineOutcome | undefined {
   const line = parseResultLine(text)

@@ -4,22 +4,19 @@ import { isStrayIn, type Stray, type StrayIn } from '../batch/stray.ts'
 import { filesAtLarge, findingOf, noteSteps, oldestStrayDate, unsettledStrays } from '../batch/strays.ts'
 import type { TaskState } from '../batch/task-state.ts'
 import { NightshiftError, RemoteError } from '../errors.ts'
-import type { WireBatch, WireResultLine } from '../openai/wire.ts'
-import type { PriceTable } from '../tokens/prices.ts'
+import { ENDPOINTS, type WireBatch } from '../openai/wire.ts'
 import { awaitsFiles, downloadAnswers, hasAnswers } from './answers-download.ts'
 import { cancelBatch } from './cancel-batch.ts'
 import type { Context } from './context.ts'
 import { strayFileName } from './files.ts'
 import { withPatience } from './patience.ts'
 import { allBatches, listed } from './remote-search.ts'
-import { addReply, emptyTotals, type ReplyTotals } from './reply-totals.ts'
-import { scanResults } from './result-index.ts'
+import { type ResultFile, settle } from './settle.ts'
 
 const isLive = isStrayIn('live')
 const isEnded = isStrayIn('ended')
 
 export interface StraysOptions {
-  readonly prices: PriceTable
   /** Answers are not wanted any more (`--wipe-task`). */
   readonly discarding: boolean
 }
@@ -165,32 +162,25 @@ export class Strays {
       this.#warn('answers_gone', error.message)
       return this.settle(stray)
     }
-    const { usage, costNanoUsd, unpriced } = await this.#totals(stray, suffix)
+    const { totals, rates } = await settle(this.#context, this.#resultFile(stray, suffix))
     await store.commit((draft) => {
       draft.apply({
         kind: 'stray-received',
         batchId: stray.batchId,
-        usage,
-        costNanoUsd,
-        ...(unpriced > 0 && { unpriced }),
+        ...totals.columns,
+        rates: rates.map((tier) => ({ ...tier })),
         litter: litterOf(stray, draft.state),
       })
       draft.name(suffix)
     })
   }
 
-  /** Adds up what all its replies used, whether anybody still waits for them or not. */
-  async #totals({ file, model }: Stray, suffix: string): Promise<ReplyTotals> {
-    const { store, clock } = this.#context
-    const totals = emptyTotals()
-    const onReply = (line: WireResultLine) =>
-      addReply(totals, line, this.#options.prices, {
-        model: model ?? modelOf(line),
-        api: 'batch',
-        at: clock.now(),
-      })
-    await scanResults(store, { id: file, suffix }, onReply)
-    return totals
+  /** Of a queue file that is gone the endpoint is that of the task. */
+  #resultFile({ file: id, model = '', pricedAt }: Stray, suffix: string): ResultFile {
+    const { state } = this.#context.store.durable
+    const known = ENDPOINTS.find((one) => one === state.identity?.endpoint)
+    const endpoint = state.files.get(id)?.endpoint ?? known ?? ENDPOINTS[0]
+    return { id, suffix, endpoint, model, pricedAt }
   }
 
   /** Forgets what was received of a stray, after its last answer was given or when nobody waits for any. */
@@ -213,13 +203,6 @@ function litterOf({ inputFileId, outputFileId, errorFileId }: StrayIn<'ended'>, 
   const files = [...state.files.values()]
   const isUsed = files.some((file) => 'inputFileId' in file && file.inputFileId === inputFileId)
   return [isUsed ? undefined : inputFileId, outputFileId, errorFileId].filter((id) => id !== undefined)
-}
-
-/** Of a queue file that is gone the model is not known; a reply names it. */
-function modelOf({ response }: WireResultLine): string {
-  const body = response?.body
-  const model = typeof body === 'object' && body !== null && 'model' in body ? body.model : undefined
-  return typeof model === 'string' ? model : ''
 }
 
 function answersGone({ batchId }: Stray, remote: string, cause: RemoteError): NightshiftError {

@@ -1,12 +1,17 @@
 import { randomBytes } from 'node:crypto'
-import { blockedBy, isLasting } from '../batch/limits.ts'
+import { budgetOf, roomNanoUsd } from '../batch/budget.ts'
+import { blockedBy, isLasting, type Load } from '../batch/limits.ts'
 import type { FileIn, QueueFile } from '../batch/queue-file.ts'
 import { refusalOf } from '../batch/refusals.ts'
+import { exceedsEnqueued } from '../batch/sealing.ts'
 import { nextSubmitAction, type SubmitAction } from '../batch/submit.ts'
+import type { Spending } from '../batch/task-state.ts'
 import { RemoteError } from '../errors.ts'
 import type { WireBatch, WireFile } from '../openai/wire.ts'
+import { noForecast } from '../tokens/forecast.ts'
 import { assertNever } from '../util/exhaustive.ts'
 import type { AccountGate } from './account-gate.ts'
+import { carve } from './carve.ts'
 import type { Context } from './context.ts'
 import { createBatch } from './create-batch.ts'
 import { faultsOfQueueFile } from './lint-file.ts'
@@ -33,7 +38,8 @@ export interface SubmitterOptions {
   readonly gate: AccountGate
   /** Nothing new is begun; open questions are settled all the same. */
   readonly closing: boolean
-  readonly sentBefore: number
+  /** What had been spent when the run began. */
+  readonly before: Spending
   /** An earlier batch of this file has answers to give: nothing new is made of it. */
   readonly mustWait: (file: number) => boolean
   /** Is told of further batches that one attempt led to. */
@@ -45,22 +51,24 @@ export class Submitter {
   readonly #context: Context
   readonly #gate: AccountGate
   readonly #closing: boolean
-  readonly #sentBefore: number
+  readonly #before: Spending
   readonly #mustWait: SubmitterOptions['mustWait']
   readonly #onTwin: SubmitterOptions['onTwin']
   readonly #uploads: Uploads
   readonly #knowledge = new Map<number, Knowledge>()
   readonly #refused = new Map<number, string>()
+  /** Files of which not one request fits into what the hard cap leaves. */
+  readonly #uncarvable = new Set<number>()
 
   constructor(context: Context, options: SubmitterOptions) {
-    const { found, gate, closing, sentBefore, mustWait, onTwin } = options
+    const { found, gate, closing, before, mustWait, onTwin } = options
     this.#onTwin = onTwin
     this.#context = context
     this.#mustWait = mustWait
     this.#uploads = new Uploads(context)
     this.#gate = gate
     this.#closing = closing
-    this.#sentBefore = sentBefore
+    this.#before = before
     for (const file of found) this.#learn(file.id, { ...NOTHING_KNOWN, phase: file.phase, resumed: true })
   }
 
@@ -77,6 +85,8 @@ export class Submitter {
       ...knowledge,
       uploadInDoubt: 'tag' in file && store.durable.state.uploadDoubts.has(file.tag),
       mayStart: this.#mayStart(file),
+      mustShrink: this.#mustShrink(file),
+      mayCarve: this.#mayCarve(file),
       nowMs: clock.now(),
       graceMs: settings.createGraceMs,
     })
@@ -88,10 +98,39 @@ export class Submitter {
     if (refusal !== undefined) return { reasons: [refusal], lasting: true }
     const { store, settings } = this.#context
     const { state } = store.head
-    const taskRequests = state.spending.sentRequests
-    const sent = { taskRequests, sessionRequests: taskRequests - this.#sentBefore }
-    const reasons = blockedBy(file, state.files.values(), sent, settings.limits)
-    return { reasons, lasting: reasons.some(isLasting) || settings.limits.maxRemoteBatches === 0 }
+    const { limits } = settings
+    const reasons = blockedBy(this.#loadOf(file), { state, before: this.#before, limits })
+    const isSpent = reasons.includes('max spend') && this.#isSettled && this.#uncarvable.has(file.id)
+    return { reasons, lasting: isSpent || reasons.some(isLasting) || limits.maxRemoteBatches === 0 }
+  }
+
+  #loadOf({ model, requests, bytes, tokens = noForecast }: QueueFile): Load {
+    const { valuer } = this.#context
+    return {
+      requests,
+      bytes,
+      tokens: tokens.input,
+      nanoUsd: valuer.expectedNanoUsd(tokens, model, 'batch'),
+      mostNanoUsd: valuer.mostNanoUsd(tokens, model, 'batch'),
+    }
+  }
+
+  /** The account may have less enqueued than the file has: smaller files may go. */
+  #mustShrink(file: QueueFile): boolean {
+    const isLarge = file.live > 1 && exceedsEnqueued(file, this.#context.valuer.sealing)
+    return file.phase === 'sealed' && this.#isAtWork && isLarge
+  }
+
+  /** The hard cap is all that is in the way, and nothing is under way that could give something back. */
+  #mayCarve(file: QueueFile): boolean {
+    if (file.phase !== 'sealed' || !this.#isAtWork || this.#mustWait(file.id)) return false
+    const { reasons } = this.blocked(file)
+    const isSpendAlone = reasons.length === 1 && reasons[0] === 'max spend'
+    return isSpendAlone && file.live > 1 && !this.#uncarvable.has(file.id) && this.#isSettled
+  }
+
+  get #isSettled(): boolean {
+    return budgetOf(this.#context.store.head.state).reservedNanoUsd === 0
   }
 
   /** Takes a file as far as it gets. Ends quietly when the run is to stop; throws what stops the run. */
@@ -105,8 +144,13 @@ export class Submitter {
     }
   }
 
+  /** New batches may be made at all. */
+  get #isAtWork(): boolean {
+    return !this.#closing && !this.#context.stop.aborted && !this.#context.settings.onlyProcess
+  }
+
   #mayStart(file: QueueFile): boolean {
-    if (this.#closing || this.#context.stop.aborted || this.#context.settings.onlyProcess) return false
+    if (!this.#isAtWork) return false
     if (file.phase !== 'sealed') return true
     return !this.#mustWait(file.id) && this.blocked(file).reasons.length === 0
   }
@@ -119,6 +163,8 @@ export class Submitter {
         return this.#intend(file)
       case 'requeue':
         return requeueLive(this.#context, file)
+      case 'carve':
+        return this.#carve(file)
       case 'doubt-upload':
         return this.#doubtUpload(file)
       case 'find-upload':
@@ -147,16 +193,25 @@ export class Submitter {
   }
 
   async #intend(file: QueueFile): Promise<void> {
-    const { store } = this.#context
+    const { clock, settings, store } = this.#context
     await this.#gate.pass()
     const taskId = store.durable.state.identity?.taskId ?? 'task'
     const tag = `${taskId}-${file.id}-${randomBytes(6).toString('hex')}`
     await store.commit((draft) => {
       // Another file may have taken the room since this was decided, or an earlier batch of this one turned up.
       const isFree = draft.state.files.get(file.id)?.phase === 'sealed' && !this.#mustWait(file.id)
-      if (isFree && this.blocked(file).reasons.length === 0)
-        draft.apply({ kind: 'intent', file: file.id, tag })
+      if (!isFree || this.blocked(file).reasons.length > 0) return
+      const { nanoUsd: expectedNanoUsd, mostNanoUsd: reserved } = this.#loadOf(file)
+      const hasCap = settings.limits.maxSpendNanoUsd !== undefined
+      const money = { expectedNanoUsd, ...(hasCap && reserved !== undefined && { reserved }) }
+      draft.apply({ kind: 'intent', file: file.id, tag, at: clock.now(), ...money })
     })
+  }
+
+  async #carve(file: QueueFile): Promise<void> {
+    const { store, settings } = this.#context
+    const left = roomNanoUsd(store.head.state, settings.limits.maxSpendNanoUsd)
+    if (!(await carve(this.#context, file, left))) this.#uncarvable.add(file.id)
   }
 
   /** An earlier process ended in the middle of an upload, or before it. */

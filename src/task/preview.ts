@@ -1,5 +1,6 @@
 import { inputsOf } from '../batch/embedding-inputs.ts'
-import { type Sealing, type SealSettings, sealAs, sealFor } from '../batch/sealing.ts'
+import type { QueueFile } from '../batch/queue-file.ts'
+import { type FileSize, type Sealing, sealAs, sealFor, withLine } from '../batch/sealing.ts'
 import { currentParams } from '../batch/task-state.ts'
 import { wireLine } from '../batch/wire-line.ts'
 import { TaskError } from '../errors.ts'
@@ -12,13 +13,16 @@ import { type PrepareOptions, prepareRequest } from '../requester/prepare.ts'
 import type { PreparedRequest } from '../requester/queue.ts'
 import { readTask } from '../requester/read-only-view.ts'
 import { requesterSettings } from '../requester/settings.ts'
+import { Valuer } from '../requester/valuer.ts'
 import type { FileSystem } from '../state/file-system.ts'
+import type { Clock } from '../util/clock.ts'
 import type { ResolvedOptions, Settings } from '../util/options.ts'
 import type { RunSummary, TaskRequest } from './task-types.ts'
 
 export interface PreviewOptions {
   readonly settings: Settings
   readonly fs: FileSystem
+  readonly clock: Clock
   readonly prepare: PrepareOptions
   readonly generate: () => Iterable<TaskRequest<Endpoint>> | AsyncIterable<TaskRequest<Endpoint>>
   readonly createParams: () => unknown | Promise<unknown>
@@ -37,7 +41,7 @@ interface Group {
   batches: number
   direct: number
   readonly example: string
-  open: { requests: number; bytes: number; inputs: number }
+  open: FileSize
 }
 
 /** Shows what a run would send. Writes nothing, sends nothing, takes no lock. */
@@ -83,10 +87,10 @@ function staysCommitted({ requests }: View, key: string, options: ResolvedOption
 }
 
 async function collect(
-  { prepare, generate, settings }: PreviewOptions,
+  { prepare, generate, settings, clock, emit }: PreviewOptions,
   isCommitted: (key: string) => boolean,
 ) {
-  const { seal } = requesterSettings(settings.options)
+  const valuer = new Valuer({ settings: requesterSettings(settings.options), clock, emit })
   const groups = new Map<string, Group>()
   const hashes = new Map<string, string>()
   for await (const request of generate()) {
@@ -101,18 +105,18 @@ async function collect(
     }
     if (known !== undefined) continue
     hashes.set(prepared.key, prepared.hash)
-    addTo(groups, prepared, seal)
+    const measured = valuer.measured(prepared)
+    valuer.check(measured)
+    await valuer.sample([measured])
+    addTo(groups, measured, valuer)
   }
-  for (const group of groups.values()) closeOpen(group, sealAs(asFile(group), seal))
+  for (const group of groups.values()) closeOpen(group, sealAs(asFile(group), valuer.sealing))
   return { groups: [...groups.values()], added: hashes.size }
 }
 
-function addTo(
-  groups: Map<string, Group>,
-  { endpoint, model, bodyText }: PreparedRequest,
-  seal: SealSettings,
-): void {
-  const line = wireLine('r1-0', endpoint, bodyText)
+function addTo(groups: Map<string, Group>, request: PreparedRequest, valuer: Valuer): void {
+  const { endpoint, model, bodyText } = request
+  const example = wireLine('r1-0', endpoint, bodyText)
   const id = `${endpoint} ${model}`
   const group = groups.get(id) ?? {
     endpoint,
@@ -121,32 +125,35 @@ function addTo(
     bytes: 0,
     batches: 0,
     direct: 0,
-    example: line,
-    open: { ...NOTHING },
+    example,
+    open: emptyFile(model),
   }
   groups.set(id, group)
-  const bytes = Buffer.byteLength(line) + 1
+  const bytes = Buffer.byteLength(example) + 1
   const inputs = inputsOf(endpoint, bodyText) ?? 0
-  const as = sealFor(asFile(group), { bytes, inputs }, seal)
+  const tokens = valuer.forecast(request)
+  const line = { bytes, inputs, tokens }
+  const as = sealFor(asFile(group), line, valuer.sealing)
   if (as) closeOpen(group, as)
   group.requests++
   group.bytes += bytes
-  group.open.requests++
-  group.open.bytes += bytes
-  group.open.inputs += inputs
+  group.open = withLine(group.open, line)
 }
 
-const NOTHING = { requests: 0, bytes: 0, inputs: 0 }
+const emptyFile = (model: string): FileSize => ({ model, requests: 0, bytes: 0 })
 
 function closeOpen(group: Group, as: Sealing['as']): void {
   if (group.open.requests === 0) return
   if (as === 'batch') group.batches++
   else group.direct += group.open.requests
-  group.open = { ...NOTHING }
+  group.open = emptyFile(group.model)
 }
 
-const asFile = ({ endpoint, model, open }: Group) =>
-  ({ phase: 'open', id: 0, endpoint, model, live: open.requests, passed: 0, ...open }) as const
+const asFile = ({ endpoint, open }: Group): QueueFile => {
+  const { inputs, tokens, ...sizes } = open
+  const known = { ...(inputs !== undefined && { inputs }), ...(tokens && { tokens }) }
+  return { phase: 'open', id: 0, endpoint, live: open.requests, passed: 0, ...sizes, ...known }
+}
 
 const EXAMPLE_LENGTH = 1_500
 

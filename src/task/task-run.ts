@@ -106,6 +106,7 @@ export class TaskRun<Answer> {
     return previewTask({
       settings,
       fs: dependencies.fs ?? nodeFileSystem,
+      clock: dependencies.clock ?? systemClock,
       prepare: this.#requesterOptions().prepare,
       generate: () => this.#requests(),
       createParams: () => callHook('createParams', () => hooks.createParams()),

@@ -29,8 +29,27 @@ export interface CostQuery {
   readonly at: Date | number
 }
 
+/**
+ * What one token of each class costs, in pico-USD (10^-12 USD); undefined: not known. The card that is kept with what
+ * it priced, so that the same answer always costs the same.
+ */
+export interface Rates {
+  readonly input?: number | undefined
+  readonly cached?: number | undefined
+  readonly cacheWrite?: number | undefined
+  readonly output?: number | undefined
+}
+
+/** Rates of prompts that are longer than `above` tokens; a card is a list of them, by rising `above`, the first below every prompt. */
+export interface RateTier extends Rates {
+  readonly above: number
+}
+export type RateCard = readonly RateTier[]
+
 /** Looks prices up once per model and day; made once per run, asked for every request. */
 export interface PriceTable {
+  /** The rates of a model on a day. */
+  card(query: CostQuery): RateCard
   /**
    * What `usage` costs, in whole nano-USD (10^-9 USD). Each token class is rounded half up by itself, so sums
    * over requests are exact. Undefined when a class that has tokens has no known price.
@@ -38,19 +57,9 @@ export interface PriceTable {
   costNanoUsd(usage: TokenUsage, query: CostQuery): number | undefined
 }
 
-/** One number per token class; undefined: not known. Pico-USD (10^-12 USD) per token unless said otherwise. */
-interface Rates {
-  readonly input?: number | undefined
-  readonly cached?: number | undefined
-  readonly cacheWrite?: number | undefined
-  readonly output?: number | undefined
-}
-
-/** Rates that hold for prompts longer than `above` tokens. */
-interface Tier {
-  readonly above: number
-  readonly listed: Rates
-  readonly batch: Rates
+interface Cards {
+  readonly listed: RateCard
+  readonly batch: RateCard
 }
 
 const DAY_MS = 86_400_000
@@ -59,22 +68,27 @@ const PICO_PER_NANO = 1000
 /** Throws `UsageError` (`bad_price`) for an override that is not a number of zero or more. */
 export function createPriceTable(overrides: PriceOverrides = {}): PriceTable {
   checkOverrides(overrides)
-  const days = new Map<string, Map<number, readonly Tier[]>>()
-  const tiersOf = (model: string, day: number): readonly Tier[] => {
+  const days = new Map<string, Map<number, Cards>>()
+  const cardsOf = (model: string, day: number): Cards => {
     const known = days.get(model)?.get(day)
     if (known) return known
-    const tiers = loadTiers(model, day, overrides)
-    const byDay = days.get(model) ?? new Map<number, readonly Tier[]>()
-    days.set(model, byDay.set(day, tiers))
-    return tiers
+    const cards = loadCards(model, day, overrides)
+    const byDay = days.get(model) ?? new Map<number, Cards>()
+    days.set(model, byDay.set(day, cards))
+    return cards
   }
-  return {
-    costNanoUsd: (usage, { model, api, at }) => {
-      const day = Math.floor((typeof at === 'number' ? at : at.getTime()) / DAY_MS)
-      const tier = tierFor(tiersOf(model, day), usage.input)
-      return tier && cost(usage, api === 'direct' ? tier.listed : tier.batch)
-    },
+  const card = ({ model, api, at }: CostQuery): RateCard => {
+    const day = Math.floor((typeof at === 'number' ? at : at.getTime()) / DAY_MS)
+    const cards = cardsOf(model, day)
+    return api === 'direct' ? cards.listed : cards.batch
   }
+  return { card, costNanoUsd: (usage, query) => costOf(usage, card(query)) }
+}
+
+/** What `usage` costs by a card, in whole nano-USD; see `PriceTable.costNanoUsd`. */
+export function costOf(usage: TokenUsage, card: RateCard): number | undefined {
+  const tier = tierFor(card, usage.input)
+  return tier && cost(usage, tier)
 }
 
 /** One lookup without a table of one's own. Whoever asks often makes a table: this derives the rates each time. */
@@ -111,15 +125,16 @@ function classCost(tokens: number, picoPerToken: number | undefined): number | u
   return (pico - (pico % PICO_PER_NANO)) / PICO_PER_NANO
 }
 
-function tierFor(tiers: readonly Tier[], inputTokens: number): Tier | undefined {
-  let found: Tier | undefined
+/** The tier that a prompt of so many tokens is charged at. */
+export function tierFor(tiers: RateCard, inputTokens: number): RateTier | undefined {
+  let found: RateTier | undefined
   for (const tier of tiers) if (inputTokens > tier.above) found = tier
   return found
 }
 
-function loadTiers(model: string, day: number, given: PriceOverrides): readonly Tier[] {
+function loadCards(model: string, day: number, given: PriceOverrides): Cards {
   const price = listedPrice(model, new Date(day * DAY_MS))
-  return tierStarts(price).map((above) => {
+  const tiers = tierStarts(price).map((above) => {
     const listed = replaced(price ? ratesAbove(price, above) : {}, {
       input: given.inputPerMtok,
       cached: given.cachedPerMtok,
@@ -134,6 +149,10 @@ function loadTiers(model: string, day: number, given: PriceOverrides): readonly 
     })
     return { above, listed: withDefaults(listed), batch: withDefaults(batch) }
   })
+  return {
+    listed: tiers.map(({ above, listed }) => ({ above, ...listed })),
+    batch: tiers.map(({ above, batch }) => ({ above, ...batch })),
+  }
 }
 
 /**

@@ -31,6 +31,10 @@ const screen = inGroup('Screen')
 const limit = inGroup('Limits')
 const batch = inGroup('Batches')
 const direct = inGroup('Direct calls')
+const money = inGroup('Money')
+const estimate = inGroup('Estimates')
+const price = (help: string) =>
+  money(z.number().min(0).optional(), help, { unit: 'USD', value: 'usd' } as const)
 
 const MATCHING_CASE = { ignoreCase: true } as const
 const hasNoCredentials = (url: string): boolean => {
@@ -199,6 +203,26 @@ export const optionTable = {
       unit: 'requests',
     },
   ),
+  maxTaskKtokens: limit(
+    z.number().min(0).default(5_000_000),
+    'Prompt tokens, as estimated, that may be sent in the whole life of the task',
+    { unit: 'thousand tokens' },
+  ),
+  maxTaskCost: limit(
+    z.number().min(0).default(1000),
+    'Cost, as estimated, of what may be sent in the whole life of the task',
+    { unit: 'USD' },
+  ),
+  maxSessionKtokens: limit(
+    z.number().min(0).default(2_500_000),
+    'Prompt tokens, as estimated, that may be sent in one run',
+    { unit: 'thousand tokens' },
+  ),
+  maxSessionCost: limit(
+    z.number().min(0).default(500),
+    'Cost, as estimated, of what may be sent in one run',
+    { unit: 'USD' },
+  ),
   maxUnpushedBatches: limit(
     whole(1).default(5),
     'Batches that may wait on disk before no more requests are generated',
@@ -224,11 +248,68 @@ export const optionTable = {
     unit: 'MB',
   }),
 
+  maxRemoteKtokens: limit(
+    z.number().min(1).default(60_000),
+    'Prompt tokens, as estimated, of all batches at the server at one time',
+    { unit: 'thousand tokens' },
+  ),
+  maxRemoteCost: limit(
+    z.number().min(0.01).default(150),
+    'Cost, as estimated, of all batches at the server at one time',
+    { unit: 'USD' },
+  ),
+
+  maxSpend: money(
+    z.number().min(0).optional(),
+    'Hard cap on what the task may cost in its whole life: the worst case of every request is set aside before it is sent, so it is never passed; every request needs a maximum of output tokens',
+    { unit: 'USD' },
+  ),
+  costInputDirectMtoken: price('Price of a million prompt tokens by direct calls; default: the price table'),
+  costInputCachedMtoken: price('The same for prompt tokens from the cache'),
+  costInputCacheWriteMtoken: price('The same for prompt tokens that are written to the cache'),
+  costOutputDirectMtoken: price('Price of a million output tokens by direct calls'),
+  costInputBatchMtoken: price(
+    'Price of a million prompt tokens by batch and flex; default: half of the direct price',
+  ),
+  costInputCachedBatchMtoken: price('The same for prompt tokens from the cache'),
+  costInputCacheWriteBatchMtoken: price('The same for prompt tokens that are written to the cache'),
+  costOutputBatchMtoken: price('Price of a million output tokens by batch and flex'),
+
+  assumedCompletionRatio: estimate(
+    z.number().min(0).max(1).default(0.5),
+    'Share of the allowed output tokens that answers are expected to use',
+    { value: 'ratio', old: ['completion-ratio'] },
+  ),
+  warnPredictedInputFactor: estimate(
+    z.number().min(1).default(1.2),
+    'Warn when the prompt tokens of a batch were estimated wrong by more than this',
+    { value: 'factor' },
+  ),
+  warnAssumedCompletionFactor: estimate(
+    z.number().min(1).default(1.6),
+    'Warn when the output tokens of a batch were assumed wrong by more than this',
+    { value: 'factor' },
+  ),
+  tokenEstimatorWarn: estimate(
+    z.enum(['never', 'once', 'always']).default('once'),
+    'How often to say that an estimate rests on an assumption, such as an unknown model',
+    MATCHING_CASE,
+  ),
+
   minBatchRequests: batch(whole(1).default(101), 'A smaller batch is sent as direct calls instead', {
     unit: 'requests',
   }),
   maxBatchRequests: batch(whole(1, 50_000).default(50_000), 'Requests in one batch', { unit: 'requests' }),
   maxBatchMb: batch(z.number().min(1).max(200).default(100), 'Size of one batch file', { unit: 'MB' }),
+  maxBatchKtokens: batch(z.number().min(1).default(20_000), 'Prompt tokens, as estimated, in one batch', {
+    unit: 'thousand tokens',
+  }),
+  maxBatchCost: batch(z.number().min(0.01).default(50), 'Cost, as estimated, of one batch', { unit: 'USD' }),
+  maxTokenSafety: batch(
+    z.number().min(1).default(1.05),
+    'Limits in tokens are divided by this, to stay clear of them',
+    { value: 'factor' },
+  ),
   maxMbSafety: batch(
     z.number().min(1).default(1.01),
     'Limits in MB are divided by this, to stay clear of them',
@@ -245,6 +326,14 @@ export const optionTable = {
       unit: 'requests',
     },
   ),
+  maxDirectKtokens: direct(
+    z.number().min(1).default(500),
+    'Prompt tokens, as estimated, in one group of direct calls',
+    { unit: 'thousand tokens' },
+  ),
+  maxDirectCost: direct(z.number().min(0.01).default(5), 'Cost, as estimated, of one group of direct calls', {
+    unit: 'USD',
+  }),
   directConcurrency: direct(whole(1, 1000).default(16), 'Direct calls that are on the wire at one time', {
     unit: 'calls',
   }),
@@ -267,4 +356,6 @@ export type ResolvedOptions = OptionOutput<typeof optionTable>
 export const atLeast = [
   ['maxRemoteRequests', 'maxBatchRequests'],
   ['maxRemoteMb', 'maxBatchMb'],
+  ['maxRemoteKtokens', 'maxBatchKtokens'],
+  ['maxRemoteCost', 'maxBatchCost'],
 ] as const satisfies readonly (readonly [keyof ResolvedOptions, keyof ResolvedOptions])[]

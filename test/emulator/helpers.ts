@@ -9,6 +9,7 @@ export const INSTANT: Required<EmulatorLatency> = {
   perRequestMs: 0,
   finalizeMs: 0,
   directMs: 0,
+  flexMs: 0,
   cancelMs: 0,
 }
 

@@ -44,9 +44,11 @@ function wordsOf(fault: Fault): readonly string[] {
 const missing = (wanted: readonly string[], ways: readonly Way[]): readonly string[] =>
   wanted.flatMap((words) => ways.map((way) => `${words} by ${way}`)).filter((one) => !tried.has(one))
 
-/** Direct calls know no batches, no listings and no result lines. */
-const waysOf = (fault: string): readonly Way[] =>
-  /^(batch|line|listing)-/.test(fault) ? ['batch'] : ['batch', 'direct']
+/** Direct calls know no batches, no listings and no result lines, and batches no flex tier. */
+function waysOf(fault: string): readonly Way[] {
+  if (/^(batch|line|listing)-/.test(fault)) return ['batch']
+  return fault.includes('flex') ? ['direct'] : ['batch', 'direct']
+}
 
 describe('the matrix', () => {
   test.each(faultSchema.options.map(({ shape }) => shape.fault.value))(

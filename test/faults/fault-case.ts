@@ -14,7 +14,7 @@ import { isDirect } from '../support/wire-facts.ts'
 import { type Allowance, brokenPromises } from './promises.ts'
 
 /** A line of the fault matrix. */
-export interface FaultCase extends Pick<Trial, 'options' | 'emulator' | 'mending'> {
+export interface FaultCase extends Pick<Trial, 'options' | 'emulator' | 'flex' | 'mending'> {
   readonly name: string
   /** The sentence it stands for: `3.2` is a point of the issue, `api 6` and `runner 8.3/5` are lines of the references. */
   readonly of: string
@@ -41,7 +41,7 @@ export interface Expected extends Allowance {
   /** Codes of the warnings. */
   readonly warnings?: readonly string[]
   /** How often the server answered a request, be it with an error. */
-  readonly answered?: number
+  readonly answered?: number | 'any'
   /** Direct calls that the run with the faults made. Default: any number. */
   readonly calls?: number
   /** Batches that were created, failed ones included. */
@@ -96,6 +96,7 @@ export const trialsOf = (fault: FaultCase, way: Way): readonly Trial[] =>
     faults: fault.faults.map((one, index) => (index === 0 && nth !== undefined ? onlyNth(one, nth) : one)),
     ...(fault.options && { options: fault.options }),
     ...(fault.emulator && { emulator: fault.emulator }),
+    ...(fault.flex && { flex: fault.flex }),
     ...(fault.mending && { mending: fault.mending }),
   }))
 

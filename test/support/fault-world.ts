@@ -21,7 +21,7 @@ import type { RunSummary } from '../../src/task/task-types.ts'
 import type { Fetch } from '../../src/util/fetch.ts'
 import { contentsOf } from './folder.ts'
 import { BASE_URL, type LedgerStep, ledgerSteps, NAME, questionOf, taskLines } from './task-harness.ts'
-import { answerTo, keyIn, Twelve } from './twelve-task.ts'
+import { answerTo, keyIn, Twelve, TwelveByFlex } from './twelve-task.ts'
 import { unsyncedFileSystem } from './unsynced-fs.ts'
 import { VirtualClock } from './virtual-clock.ts'
 import { type Exchange, tapped } from './wire-tap.ts'
@@ -37,6 +37,8 @@ export interface Trial {
   readonly seed?: number
   readonly options?: Partial<TaskManagerOptions>
   readonly emulator?: Pick<EmulatorOptions, 'limits' | 'latency'>
+  /** The requests ask for the flex tier. */
+  readonly flex?: true
   /** Options of the runs that make good what the first one could not, in their order. Default: one run without any. */
   readonly mending?: readonly Partial<TaskManagerOptions>[]
 }
@@ -175,11 +177,12 @@ class World implements AsyncDisposable {
 
   async run(fetch: Fetch, mending: Partial<TaskManagerOptions> = {}): Promise<Ending> {
     const { clock, dir: taskDir } = this
-    const { way, options } = this.#trial
+    const { way, options, flex } = this.#trial
+    const Task = flex ? TwelveByFlex : Twelve
     const reporters = [{ onEvent: (event: ProgressEvent) => void this.events.push(event) }]
     const surroundings = { clock, fetch, reporters, taskDir, forceDirect: way === 'direct' }
     try {
-      const task = new Twelve({ ...COMMON, ...surroundings, ...options, ...mending })
+      const task = new Task({ ...COMMON, ...surroundings, ...options, ...mending })
       return { summary: await task.run(), error: undefined }
     } catch (error) {
       if (!NightshiftError.is(error)) throw error

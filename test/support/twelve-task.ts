@@ -32,3 +32,11 @@ export class Twelve extends TaskManager<z.output<typeof Answer>> {
     return accept({ key, answer: answer.answer })
   }
 }
+
+/** The same, for the flex tier: only for direct calls. */
+export class TwelveByFlex extends Twelve {
+  override *generateRequests() {
+    for (const { key, body } of super.generateRequests())
+      yield { key, body: { ...body, service_tier: 'flex' as const } }
+  }
+}
