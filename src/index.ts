@@ -14,7 +14,18 @@ export { TerminalReporter, type TerminalReporterOptions } from './progress/termi
 export type { Judgement, JudgeOverrides } from './requester/judging.ts'
 export type { RequesterOptions } from './requester/opening.ts'
 export type { OutputCursor, OutputPlacement } from './requester/output-placement.ts'
+export type { PilotReport, PilotRest } from './requester/pilot-report.ts'
+export type { Interval } from './requester/pilot-statistics.ts'
 export type { NewRequest } from './requester/prepare.ts'
+export type {
+  Quote,
+  QuotedAmounts,
+  QuotedCap,
+  QuotedCost,
+  QuotedModel,
+  QuotedPrice,
+} from './requester/quote.ts'
+export type { Account as ReceiptAccount, Estimate, Money, Receipt } from './requester/receipt.ts'
 export type { RequestResult, TokenUsage } from './requester/request-result.ts'
 export { type AddOutcome, GPTRequester, type RunOutcome } from './requester/requester.ts'
 export type { TaskDependencies } from './task/dependencies.ts'

@@ -1,7 +1,7 @@
 import { retired } from './apply-submit-step.ts'
-import { inPhase, isUnpushed, type QueueFile, remoteFilesOf } from './queue-file.ts'
+import { type FileIn, inPhase, isRemote, isUnpushed, type QueueFile, remoteFilesOf } from './queue-file.ts'
 import type { RequestTable } from './request-table.ts'
-import { ImpossibleStep, leave, plus, spent, sumOf, withReserved } from './step-helpers.ts'
+import { ImpossibleStep, judgedBy, leave, plus, spent, sumOf, withReserved } from './step-helpers.ts'
 import type { StepOf } from './steps.ts'
 import { initialState, type TaskState } from './task-state.ts'
 
@@ -15,9 +15,10 @@ export function sendRequests(state: TaskState, table: RequestTable, step: StepOf
   return { ...state, spending, files: reserving(state, step.file, step.reserved ?? 0) }
 }
 
-/** Calls whose answers were lost: they may have cost all that they could. */
-export function loseCalls(state: TaskState, step: StepOf<'uncertain'>): TaskState {
+/** Calls whose answers were lost: they may have cost all that they could. They are on the wire no more: once is enough. */
+export function loseCalls(state: TaskState, table: RequestTable, step: StepOf<'uncertain'>): TaskState {
   const { requests, charged = 0, released = 0 } = step
+  for (const request of requests) table.set(request, { ...table.get(request), call: 'queued' })
   return {
     ...state,
     tally: plus(state.tally, { uncertain: requests.length }),
@@ -27,7 +28,8 @@ export function loseCalls(state: TaskState, step: StepOf<'uncertain'>): TaskStat
 }
 
 export function reserve(state: TaskState, { file, reserved }: StepOf<'reserve'>): TaskState {
-  return { ...state, files: reserving(state, file, reserved - (state.files.get(file)?.reserved ?? 0)) }
+  const known = state.files.get(file)
+  return known ? { ...state, files: new Map(state.files).set(file, { ...known, reserved }) } : state
 }
 
 /** Queue files after so much more, or less, was set aside for one of them. */
@@ -48,16 +50,22 @@ export function receive(state: TaskState, table: RequestTable, step: StepOf<'rec
   })
   const next = { ...state, spending, litter }
   if (!isBatch) return { ...next, files: reserving(state, step.file, -(step.released ?? 0)) }
-  const { reserved: _, ...rest } = file
-  const { answers, rates } = step
+  const { reserved = 0, ...rest } = file
+  const { answers, rates, safety } = step
   const received: QueueFile = {
     ...rest,
     phase: 'received',
     ...(answers !== undefined && { answers }),
     ...(rates && { rates }),
+    ...(safety !== undefined && { safety }),
   }
-  return { ...next, files: new Map(state.files).set(file.id, received) }
+  const files = new Map(state.files).set(file.id, received)
+  return { ...next, spending: plus(spending, { uncertainNanoUsd: isUnseen(file) ? reserved : 0 }), files }
 }
+
+/** It was worked on, and what came of it is nowhere to be seen. */
+const isUnseen = ({ status, outputFileId, errorFileId, usage }: FileIn<'ended'>): boolean =>
+  !outputFileId && !errorFileId && (usage ? usage.input > 0 : status === 'completed')
 
 export function accept(state: TaskState, table: RequestTable, step: StepOf<'accepted'>): TaskState {
   const next = judge(state, table, step.requests, 'succeeded', { costs: step.costs })
@@ -83,7 +91,7 @@ export function judge(
     ...state,
     files,
     counters: plus(state.counters, { [as]: requests.length, pending: -requests.length }),
-    spending: plus(state.spending, { judgedNanoUsd: sumOf(costs) }),
+    spending: plus(state.spending, judgedBy(state, requests.length, costs)),
   }
 }
 
@@ -112,6 +120,8 @@ export function wiped(state: TaskState, table: RequestTable, step: StepOf<'wiped
     thrownAway: 0,
     files: new Map<number, QueueFile>(),
     passFailures: 0,
+    // Of batches whose answers nobody could collect it is not known what they cost.
+    spending: plus(state.spending, { uncertainNanoUsd: sumOf(files.filter(isRemote).map(reservedFor)) }),
   }
   const { succeeded, failed } = state.counters
   if (step.scope === 'task')
@@ -121,6 +131,7 @@ export function wiped(state: TaskState, table: RequestTable, step: StepOf<'wiped
 }
 
 const isEnded = inPhase('ended')
+const reservedFor = ({ reserved = 0 }: QueueFile): number => reserved
 
 export const withoutFailed = ({ counters }: TaskState) => ({
   ...counters,

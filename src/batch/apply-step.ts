@@ -74,7 +74,7 @@ export function applyStep(
     case 'sent':
       return sendRequests(state, table, step)
     case 'uncertain':
-      return loseCalls(state, step)
+      return loseCalls(state, table, step)
     case 'reserve':
       return reserve(state, step)
     case 'received':

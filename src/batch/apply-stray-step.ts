@@ -20,8 +20,14 @@ export function strayStep(state: TaskState, step: StrayStep): TaskState {
   if (!allowed.includes(stray.phase)) impossible(step, `stray ${stray.batchId} is ${stray.phase}`)
   const next = { ...state, strays: new Map(state.strays).set(stray.batchId, advanced(stray, step)) }
   if (step.kind === 'stray-ended') return next
-  const spending = step.kind === 'stray-received' ? spent(state, step, 'batch') : state.spending
+  const spending = step.kind === 'stray-received' ? spent(state, step, 'batch') : leftUnread(state, stray)
   return { ...next, spending, litter: littered(state, step.litter) }
+}
+
+/** Answers that nobody could, or wanted to, collect: what they cost is not known. */
+function leftUnread({ spending }: TaskState, stray: Stray): TaskState['spending'] {
+  const hasAnswers = stray.phase === 'ended' && (stray.outputFileId ?? stray.errorFileId) !== undefined
+  return hasAnswers ? plus(spending, { uncertainNanoUsd: stray.reserved ?? 0 }) : spending
 }
 
 function seen(state: TaskState, step: StepOf<'stray'>): TaskState {
@@ -66,8 +72,15 @@ function advanced(stray: Stray, step: Exclude<StrayStep, StepOf<'stray'>>): Stra
       const files = { ...(outputFileId && { outputFileId }), ...(errorFileId && { errorFileId }) }
       return { ...common, phase: 'ended', status, ...files }
     }
-    case 'stray-received':
-      return { ...common, phase: 'received', ...(step.rates && { rates: step.rates }) }
+    case 'stray-received': {
+      const { rates, safety } = step
+      return {
+        ...common,
+        phase: 'received',
+        ...(rates && { rates }),
+        ...(safety !== undefined && { safety }),
+      }
+    }
     case 'stray-settled':
       return { ...common, phase: 'settled' }
     default:

@@ -28,6 +28,7 @@ export function submitStep(state: TaskState, step: SubmitStep): TaskState {
   if (!allowed.includes(file.phase)) impossible(step, `file ${file.id} is ${file.phase}`)
   const next = { ...state, files: new Map(state.files).set(file.id, submitted(file, step)) }
   if (step.kind === 'created') return created(next, file, step)
+  if (step.kind === 'ended') return { ...next, batchDurationsMs: durationsWith(state, step) }
   if (step.kind !== 'abandoned') return next
   if (!('tag' in file)) return impossible(step, `file ${file.id} is ${file.phase}`)
   // A batch that the server took and then refused for lack of room was never worked on.
@@ -36,11 +37,32 @@ export function submitStep(state: TaskState, step: SubmitStep): TaskState {
 }
 
 function created(state: TaskState, file: QueueFile, { tag }: StepOf<'created'>): TaskState {
-  const next = { ...state, spending: pushed(state, file, 1), tally: plus(state.tally, { batches: 1 }) }
+  const earlier = tag === undefined ? undefined : state.atLarge.get(tag)
+  const made: QueueFile = { ...file, ...(earlier && moneyOf(earlier)) }
+  const next = { ...state, spending: pushed(state, made, 1), tally: plus(state.tally, { batches: 1 }) }
   if (tag === undefined) return next
   const known = retired(state, [file])
-  return { ...next, ...known, atLarge: withoutKey(known.atLarge, tag) }
+  const batch = state.files.get(file.id) ?? file
+  const files = new Map(state.files).set(file.id, { ...batch, ...moneyOf(made) })
+  return { ...next, ...known, files, atLarge: withoutKey(known.atLarge, tag) }
 }
+
+/** What an attempt was given when it began: the batch that comes of it has it, whenever it turns up. */
+const moneyOf = ({ reserved, pricedAt, expectedNanoUsd }: Attempt) => ({
+  ...(reserved !== undefined && { reserved }),
+  ...(pricedAt !== undefined && { pricedAt }),
+  ...(expectedNanoUsd !== undefined && { expectedNanoUsd }),
+})
+
+type Attempt = {
+  readonly [Name in 'reserved' | 'pricedAt' | 'expectedNanoUsd']?: QueueFile[Name] | undefined
+}
+
+/** As many are kept as tell what the next batch may take. */
+const KEPT_DURATIONS = 200
+
+const durationsWith = ({ batchDurationsMs }: TaskState, { tookMs }: StepOf<'ended'>): readonly number[] =>
+  tookMs === undefined ? batchDurationsMs : [...batchDurationsMs, tookMs].slice(-KEPT_DURATIONS)
 
 /** What a batch counts against the limits of the task and of the run. */
 const pushed = ({ spending }: TaskState, { requests, tokens, expectedNanoUsd = 0 }: QueueFile, by: 1 | -1) =>
@@ -65,12 +87,8 @@ export function retired(
   for (const file of files) {
     if ('tag' in file) retiredTags.set(file.tag, file.id)
     if (isInDoubt(file)) {
-      const { tag, inputFileId, since = 0, reserved, pricedAt } = file
-      const reservation = {
-        ...(reserved !== undefined && { reserved }),
-        ...(pricedAt !== undefined && { pricedAt }),
-      }
-      atLarge.set(tag, { inputFileId, since, ...reservation })
+      const { tag, inputFileId, since = 0 } = file
+      atLarge.set(tag, { inputFileId, since, ...moneyOf(file) })
     }
   }
   return { retiredTags, atLarge }
@@ -82,12 +100,7 @@ function submitted(file: QueueFile, step: SubmitStep): QueueFile {
   switch (step.kind) {
     case 'intent': {
       const { tag, at: pricedAt, reserved, expectedNanoUsd } = step
-      const money = {
-        ...(pricedAt !== undefined && { pricedAt }),
-        ...(reserved !== undefined && { reserved }),
-        ...(expectedNanoUsd !== undefined && { expectedNanoUsd }),
-      }
-      return { ...common, ...money, phase: 'intended', tag }
+      return { ...common, ...moneyOf({ pricedAt, reserved, expectedNanoUsd }), phase: 'intended', tag }
     }
     case 'uploaded': {
       const { inputFileId, since } = step
@@ -98,7 +111,7 @@ function submitted(file: QueueFile, step: SubmitStep): QueueFile {
     case 'fenced':
       return { ...common, ...attempt, phase: 'fenced', fencedAt: step.at }
     case 'abandoned': {
-      const { reserved: _, pricedAt: __, expectedNanoUsd: ___, ...rest } = common
+      const { reserved: _, pricedAt: __, expectedNanoUsd: ___, recalled: ____, ...rest } = common
       return { ...rest, phase: 'sealed' }
     }
     case 'created': {
@@ -108,7 +121,7 @@ function submitted(file: QueueFile, step: SubmitStep): QueueFile {
     }
     case 'remote':
       if (file.phase !== 'remote') return impossible(step, `file ${file.id} is ${file.phase}`)
-      return { ...file, status: step.status }
+      return { ...file, status: step.status, ...(step.recalled && { recalled: step.recalled }) }
     case 'ended':
       return ended(file, step)
     default:
@@ -126,8 +139,12 @@ function ended(file: QueueFile, step: StepOf<'ended'>): QueueFile {
   if (file.phase !== 'remote') return impossible(step, `file ${file.id} is ${file.phase}`)
   const { batchId, adopted } = file
   const { status, outputFileId, errorFileId, faults = [], usage } = step
+  const { reserved, ...base } = baseOf(file)
+  // What failed without an answer was never worked on. It may wait for a person; nothing is to wait for its money.
+  const mayCost = status !== 'failed' || outputFileId || errorFileId || (usage && usage.input > 0)
   return {
-    ...baseOf(file),
+    ...base,
+    ...(reserved !== undefined && { reserved: mayCost ? reserved : 0 }),
     ...attemptOf(file),
     phase: 'ended',
     batchId,

@@ -29,6 +29,8 @@ export interface DeadlineFacts {
    * that are being cancelled. Calls on the wire are not among them.
    */
   readonly waiting: number
+  /** So many batches have to go one after another until what waits is done: limits let no more go at one time. Default: 1. */
+  readonly batchRounds?: number
   /** What a direct call, and a flex call, takes of a place on the wire, refused tries included; undefined without any. */
   readonly callMs: number | undefined
   readonly flexCallMs: number | undefined
@@ -87,7 +89,7 @@ export function outlookOfWaiting(facts: DeadlineFacts, mode: SendMode): Outlook 
   if (facts.waiting === 0) return 'in time'
   if (mode === 'batch') {
     const usualMs = usualBatchMs(facts)
-    return usualMs === undefined ? 'unknown' : outlookOf(facts, usualMs)
+    return usualMs === undefined ? 'unknown' : outlookOf(facts, usualMs * (facts.batchRounds ?? 1))
   }
   if (knownCallMs(facts, mode) === undefined) return 'unknown'
   return neededMs(facts, mode, facts.waiting) <= timeLeftMs(facts) ? 'in time' : 'late'

@@ -98,7 +98,7 @@ function batchesAreLate(facts: DeadlineFacts, next: CallMode): string | undefine
   // Direct calls that can do all of it can do so later; those that cannot lose what they wait.
   const hasToBeNow = next === 'flex' || !isPossible(facts, next, facts.waiting)
   if (hasToBeNow && outlookOfWaiting(facts, 'batch') === 'late')
-    return `batches take up to ${formatDuration(usualBatchMs(facts) ?? 0)}, with ${left}`
+    return `batches take up to ${formatDuration((usualBatchMs(facts) ?? 0) * (facts.batchRounds ?? 1))}, with ${left}`
   if (next === 'direct') return undefined
   const late = rescueBy(facts, next, 'batch')?.batches.find((batch) => isLate(facts, batch))
   return late && `batch ${late.id} will be late, with ${left}`

@@ -1,4 +1,4 @@
-import { roomNanoUsd } from './budget.ts'
+import { budgetOf, roomNanoUsd } from './budget.ts'
 import { isRemote, isUnpushed, type QueueFile } from './queue-file.ts'
 import type { Spending, TaskState } from './task-state.ts'
 
@@ -67,8 +67,19 @@ export interface Allowance {
   readonly limits: SendLimits
 }
 
+/** A limit that a load would pass. Amounts are in what the limit is given in: requests, tokens, bytes or nano-USD. */
+export interface Excess {
+  readonly reason: Blocked
+  /** What counts against the limit, the load included; infinite when nobody knows. */
+  readonly amount: number
+  readonly most: number
+}
+
 /** All reasons not to submit this batch now; none means go. A blocked batch does not block smaller ones after it. */
-export function blockedBy(load: Load, allowance: Allowance): Blocked[] {
+export const blockedBy = (load: Load, allowance: Allowance): Blocked[] => reasonsOf(excesses(load, allowance))
+
+/** The same with figures. */
+export function excesses(load: Load, allowance: Allowance): Excess[] {
   const { limits, state } = allowance
   const remote = remoteLoad(state.files.values())
   return [
@@ -85,14 +96,18 @@ export function blockedBy(load: Load, allowance: Allowance): Blocked[] {
 }
 
 /** All reasons not to make this call now, given what is promised to batches on their way. */
-export function callBlockedBy(load: Load, allowance: Allowance): Blocked[] {
+export const callBlockedBy = (load: Load, allowance: Allowance): Blocked[] =>
+  reasonsOf(callExcesses(load, allowance))
+
+/** The same with figures. */
+export function callExcesses(load: Load, allowance: Allowance): Excess[] {
   const { promised } = remoteLoad(allowance.state.files.values())
   return [...blockedForGood(load, allowance, promised), ...blockedBySpend(load, allowance)]
 }
 
 type Sums = Pick<Load, 'requests' | 'tokens' | 'nanoUsd'>
 
-function blockedForGood(load: Load, { state, before, limits }: Allowance, promised: Sums): Blocked[] {
+function blockedForGood(load: Load, { state, before, limits }: Allowance, promised: Sums): Excess[] {
   const { sentRequests, sentInputTokens, sentNanoUsd } = state.spending
   const requests = sentRequests + promised.requests + load.requests
   const tokens = sentInputTokens + promised.tokens + load.tokens
@@ -107,15 +122,23 @@ function blockedForGood(load: Load, { state, before, limits }: Allowance, promis
   ])
 }
 
-function blockedBySpend({ mostNanoUsd }: Load, { state, limits }: Allowance): Blocked[] {
+function blockedBySpend({ mostNanoUsd }: Load, { state, limits }: Allowance): Excess[] {
   const { maxSpendNanoUsd } = limits
   if (maxSpendNanoUsd === undefined) return []
   const fits = mostNanoUsd !== undefined && mostNanoUsd <= roomNanoUsd(state, maxSpendNanoUsd)
-  return fits ? [] : ['max spend']
+  if (fits) return []
+  const { spentNanoUsd, uncertainNanoUsd, reservedNanoUsd } = budgetOf(state)
+  const taken = spentNanoUsd + uncertainNanoUsd + reservedNanoUsd
+  const amount = taken + (mostNanoUsd ?? Number.POSITIVE_INFINITY)
+  return [{ reason: 'max spend', amount, most: maxSpendNanoUsd }]
 }
 
-const exceeded = (checks: readonly (readonly [Blocked, number, number])[]): Blocked[] =>
-  checks.filter(([, amount, most]) => amount > most).map(([reason]) => reason)
+const exceeded = (checks: readonly (readonly [Blocked, number, number])[]): Excess[] =>
+  checks
+    .filter(([, amount, most]) => amount > most)
+    .map(([reason, amount, most]) => ({ reason, amount, most }))
+
+const reasonsOf = (passed: readonly Excess[]): Blocked[] => passed.map(({ reason }) => reason)
 
 /** What is remote or on its way there. `promised`: of batches whose create is not yet confirmed. */
 function remoteLoad(files: Iterable<QueueFile>) {

@@ -22,6 +22,8 @@ export interface QueueFileBase {
   readonly reserved?: number
   /** When its attempt began, in milliseconds since 1970: the day whose prices its batch has. */
   readonly pricedAt?: number
+  /** Its batch was cancelled for a deadline: what it leaves unanswered uses nothing up. */
+  readonly recalled?: true
   /** Requests whose current line is here: neither judged nor queued again elsewhere. */
   readonly live: number
   /** Requests of this file that were accepted, or came back expired or cancelled: what the pass ratio counts. */
@@ -52,6 +54,7 @@ interface Created extends Uploaded {
  *                ^                     |  \-> doubtful -> fenced
  *                +--- abandoned <------+----------+---------+       an adopted batch: doubtful/fenced -> remote
  *     open -> direct -> (dropped)                                   a stray that is adopted: sealed/intended -> remote
+ *     filling -> reused -> (dropped)                                each line is added with its answer, none is sent
  */
 export type QueueFile =
   | (QueueFileBase & { readonly phase: 'open' })
@@ -69,8 +72,12 @@ export type QueueFile =
         readonly answers?: number
         /** What its answers were priced by. */
         readonly rates?: RateCard
+        /** The factor by which counts were raised for the most that answers can have cost that do not say. */
+        readonly safety?: number
       })
   | (QueueFileBase & { readonly phase: 'direct' })
+  | (QueueFileBase & { readonly phase: 'filling' })
+  | (QueueFileBase & { readonly phase: 'reused' })
 
 export interface EndedBatch {
   readonly status: TerminalStatus
@@ -93,6 +100,9 @@ export const inPhase =
 export const isUnpushed = inPhase('sealed', 'intended', 'uploaded', 'doubtful', 'fenced')
 /** The server is, or may be, working on it, or its result is not here yet. */
 export const isRemote = inPhase('remote', 'ended')
+
+/** Its requests are answered already, by answers that were there before. */
+export const holdsReused = inPhase('filling', 'reused')
 
 /** The remote files of a batch that is over. */
 export const remoteFilesOf = ({ inputFileId, outputFileId, errorFileId }: FileIn<'ended'>): string[] =>

@@ -3,11 +3,12 @@
  * is kept here is a guess at the server's own count, shared by tasks of one account; the server's answer is the truth.
  */
 
-/** Limits are keyed by pool (see `quotaPool`), reservations by the tag of their batch. */
+/** Limits are keyed by pool (see `quotaPool`), reservations by the tag of their batch, waiting tasks by pool and name. */
 export interface QuotaBoard {
   readonly version: 1
   readonly models: Readonly<Record<string, ModelLimit>>
   readonly reservations: Readonly<Record<string, Reservation>>
+  readonly waiting: Readonly<Record<string, Waiting>>
 }
 
 export interface ModelLimit {
@@ -30,7 +31,17 @@ export interface Reservation {
   readonly task: string
 }
 
-export const EMPTY_BOARD: QuotaBoard = { version: 1, models: {}, reservations: {} }
+/** A task that found no room: whoever comes later lets it go first. */
+export interface Waiting {
+  readonly pool: string
+  readonly task: string
+  /** Milliseconds since 1970. */
+  readonly since: number
+  /** When it last asked, in milliseconds since 1970. */
+  readonly at: number
+}
+
+export const EMPTY_BOARD: QuotaBoard = { version: 1, models: {}, reservations: {}, waiting: {} }
 
 const HOUR_MS = 3_600_000
 /** A batch ends with its window of 24 hours; the rest is for clocks that differ. */
@@ -40,6 +51,8 @@ const RESERVED_MS = 25 * HOUR_MS
  * costs no more than one refused batch.
  */
 const TRUSTED_MS = 24 * HOUR_MS
+/** A task that has not asked for so long does not wait any more, whatever became of it. */
+const WAITING_MS = 3 * 60_000
 
 const FINE_TUNE = /^ft:([^:]+)/
 const DATE = /-(?:\d{4}-\d{2}-\d{2}|(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01]))$/
@@ -88,7 +101,10 @@ export interface ReservationRequest {
   readonly now: number
 }
 
-/** `reserved`: what others hold. When the batch alone is larger than `limit`, waiting cannot help it. */
+/**
+ * `reserved`: what others hold. When the batch alone is larger than `limit`, waiting cannot help it; when both together
+ * are not, another task has waited for longer.
+ */
 export interface NoRoom {
   readonly ok: false
   readonly limit: number
@@ -112,15 +128,40 @@ export function reserve(
     return { ok: true, board: { ...board, reservations: live } }
   const limit = limitOf(board, model, now)
   const reserved = sumOf(live, pool) - (held?.pool === pool ? held.tokens : 0)
-  if (limit !== undefined && reserved + tokens > limit) return { ok: false, limit, reserved }
+  if (limit !== undefined && (reserved + tokens > limit || isAfterOthers(board, request)))
+    return { ok: false, limit, reserved }
   return { ok: true, board: hold(board, request) }
 }
 
 /** Notes a batch without asking whether there is room for it, such as one that is out already. */
 export function hold(board: QuotaBoard, { tag, model, tokens, task, now }: ReservationRequest): QuotaBoard {
-  const reservation = { pool: quotaPool(model), tokens: Math.ceil(tokens), at: now, task }
-  return { ...board, reservations: { ...liveReservations(board, now), [tag]: reservation } }
+  const pool = quotaPool(model)
+  const reservation = { pool, tokens: Math.ceil(tokens), at: now, task }
+  const reservations = { ...liveReservations(board, now), [tag]: reservation }
+  const waiting = filtered(liveWaiting(board, now), (one) => one.pool !== pool || one.task !== task)
+  return { ...board, reservations, waiting }
 }
+
+/** Puts a task in line that found no room, or keeps its place. After it got some it stands last again. */
+export function standInLine(board: QuotaBoard, { model, task, now }: ReservationRequest): QuotaBoard {
+  const pool = quotaPool(model)
+  const place = `${pool} ${task}`
+  const live = liveWaiting(board, now)
+  const { since } = own(live, place) ?? { since: now }
+  return { ...board, waiting: { ...live, [place]: { pool, task, since, at: now } } }
+}
+
+function isAfterOthers(board: QuotaBoard, { model, task, now }: ReservationRequest): boolean {
+  const pool = quotaPool(model)
+  const line = Object.values(liveWaiting(board, now)).filter((one) => one.pool === pool)
+  const since = line.find((one) => one.task === task)?.since ?? now
+  // Of two that came in the same millisecond one goes first.
+  return line.some((one) => one.since < since || (one.since === since && one.task < task))
+}
+
+/** Prompt tokens that all batches of a model's pool hold. */
+export const reservedOf = (board: QuotaBoard, model: string, now: number): number =>
+  sumOf(liveReservations(board, now), quotaPool(model))
 
 /** Gives back what batches held that have ended, or never began. Unknown tags are ignored. */
 export function release(board: QuotaBoard, tags: Iterable<string>): QuotaBoard {
@@ -128,9 +169,11 @@ export function release(board: QuotaBoard, tags: Iterable<string>): QuotaBoard {
   return keeping(board, (_, tag) => !ended.has(tag))
 }
 
-/** The board without what other tasks hold. */
-export const onlyOf = (board: QuotaBoard, task: string): QuotaBoard =>
-  keeping(board, (reservation) => reservation.task === task)
+/** The board without other tasks. */
+export function onlyOf(board: QuotaBoard, task: string): QuotaBoard {
+  const waiting = filtered(board.waiting, (one) => one.task === task)
+  return keeping({ ...board, waiting }, (reservation) => reservation.task === task)
+}
 
 export interface Lesson {
   readonly model: string
@@ -168,19 +211,22 @@ export function learnAll(
 const liveReservations = ({ reservations }: QuotaBoard, now: number): QuotaBoard['reservations'] =>
   filtered(reservations, ({ at }) => isWithin(at, now, RESERVED_MS))
 
+const liveWaiting = ({ waiting }: QuotaBoard, now: number): QuotaBoard['waiting'] =>
+  filtered(waiting, ({ at }) => isWithin(at, now, WAITING_MS))
+
 function keeping(board: QuotaBoard, isKept: (reservation: Reservation, tag: string) => boolean): QuotaBoard {
   const reservations = filtered(board.reservations, isKept)
   return reservations === board.reservations ? board : { ...board, reservations }
 }
 
 /** The very same object when nothing is left out. */
-function filtered(
-  reservations: QuotaBoard['reservations'],
-  isKept: (reservation: Reservation, tag: string) => boolean,
-): QuotaBoard['reservations'] {
-  const entries = Object.entries(reservations)
-  const kept = entries.filter(([tag, reservation]) => isKept(reservation, tag))
-  return kept.length === entries.length ? reservations : Object.fromEntries(kept)
+function filtered<Value>(
+  record: Readonly<Record<string, Value>>,
+  isKept: (value: Value, key: string) => boolean,
+): Readonly<Record<string, Value>> {
+  const entries = Object.entries(record)
+  const kept = entries.filter(([key, value]) => isKept(value, key))
+  return kept.length === entries.length ? record : Object.fromEntries(kept)
 }
 
 const sumOf = (reservations: QuotaBoard['reservations'], pool: string): number =>

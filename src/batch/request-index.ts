@@ -45,6 +45,8 @@ export class RequestIndex implements RequestTable {
   #hashes = new Uint32Array(this.#capacity * 2)
   #metaAt = new Float64Array(this.#capacity)
   #sampleOf = new Int32Array(this.#capacity)
+  /** Only there when a request ever waited behind another. */
+  #followers: Uint32Array<ArrayBuffer> | undefined
   readonly #sampleIds = new Map<string, number>()
   readonly #sampleNames: string[] = []
   readonly #sampleCounts: Counts[] = []
@@ -125,6 +127,15 @@ export class RequestIndex implements RequestTable {
     if (record.state === 'forgotten') this.#byKey.delete(at(this.#keys, request))
   }
 
+  follower(request: number): number {
+    return this.#followers?.[request] ?? 0
+  }
+
+  follow(request: number, follower: number): void {
+    this.#followers ??= new Uint32Array(this.#capacity)
+    this.#followers[request] = follower
+  }
+
   remember(sample: string, entry: Remembered): void {
     const entries = this.#remembered.get(sample)
     if (entries) entries.push(entry)
@@ -138,6 +149,7 @@ export class RequestIndex implements RequestTable {
       if (!states.includes(record.state)) continue
       gone.add(at(this.#keys, request))
       this.set(request, { ...record, state: 'forgotten', file: 0 })
+      if (this.#followers) this.#followers[request] = 0
     }
     for (const [sample, entries] of this.#remembered) {
       const kept = entries.filter((entry) => !gone.has(entry.key))
@@ -190,6 +202,7 @@ export class RequestIndex implements RequestTable {
     this.#hashes = wider(this.#hashes, new Uint32Array(capacity * 2))
     this.#metaAt = wider(this.#metaAt, new Float64Array(capacity))
     this.#sampleOf = wider(this.#sampleOf, new Int32Array(capacity))
+    if (this.#followers) this.#followers = wider(this.#followers, new Uint32Array(capacity))
     this.#capacity = capacity
   }
 }

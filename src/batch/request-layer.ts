@@ -17,6 +17,7 @@ type Change =
       readonly record: RequestRecord
     }
   | { readonly kind: 'set'; readonly request: number; readonly record: RequestRecord }
+  | { readonly kind: 'follow'; readonly request: number; readonly follower: number }
   | { readonly kind: 'remember'; readonly sample: string; readonly entry: Remembered }
   | { readonly kind: 'forget'; readonly states: readonly RequestState[] }
 
@@ -36,6 +37,7 @@ export class RequestLayer implements RequestTable {
   #below: RequestTable
   readonly #changes: Change[] = []
   readonly #records = new Map<number, RequestRecord>()
+  readonly #followers = new Map<number, number>()
   readonly #identities = new Map<number, RequestIdentity>()
   readonly #keys = new Map<string, number | undefined>()
   /** What changes in each sample, not how it then stands: that may be long, and is put together only when asked for. */
@@ -96,6 +98,15 @@ export class RequestLayer implements RequestTable {
     this.#count(sample, record.state, 1)
   }
 
+  follower(request: number): number {
+    return this.#followers.get(request) ?? this.#below.follower(request)
+  }
+
+  follow(request: number, follower: number): void {
+    this.#changes.push({ kind: 'follow', request, follower })
+    this.#followers.set(request, follower)
+  }
+
   remember(sample: string, entry: Remembered): void {
     this.#changes.push({ kind: 'remember', sample, entry })
     this.#change(sample).remembered.push(entry)
@@ -108,6 +119,7 @@ export class RequestLayer implements RequestTable {
       const record = this.get(request)
       if (!states.includes(record.state)) continue
       this.#records.set(request, { ...record, state: 'forgotten', file: 0 })
+      this.#followers.set(request, 0)
       const identity = this.identity(request)
       this.#keys.set(identity.key, undefined)
       this.#count(identity.sample, record.state, -1)
@@ -124,6 +136,7 @@ export class RequestLayer implements RequestTable {
       if (change.kind === 'add')
         table.add(change.request, settled(change.identity, lineOffset), change.record)
       else if (change.kind === 'set') table.set(change.request, change.record)
+      else if (change.kind === 'follow') table.follow(change.request, change.follower)
       else if (change.kind === 'remember') table.remember(change.sample, change.entry)
       else table.forget(change.states)
     }

@@ -61,6 +61,8 @@ export interface RequestTable {
   /** The highest number given so far; 0 when there is none. */
   readonly last: number
   identity(request: number): RequestIdentity
+  /** The request that waits for the same answer behind this one; 0 when none does. */
+  follower(request: number): number
   /** Undefined for a sample nobody has heard of. */
   sample(name: string): SampleStanding | undefined
   /** Distinct samples seen. */
@@ -68,7 +70,9 @@ export interface RequestTable {
 
   add(request: number, identity: RequestIdentity, record: RequestRecord): void
   set(request: number, record: RequestRecord): void
+  /** From now on `follower` waits behind this request; with 0 none does. */
+  follow(request: number, follower: number): void
   remember(sample: string, entry: Remembered): void
-  /** Forgets every request in one of these states: its key, what it counted in its sample, what its verdicts remembered. */
+  /** Forgets every request in one of these states: its key, what it counted in its sample, what its verdicts remembered, who waits behind it. */
   forget(states: readonly RequestState[]): void
 }

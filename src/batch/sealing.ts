@@ -29,11 +29,20 @@ export interface Valuation {
 
 export interface SealSettings extends SealLimits {
   readonly valuation: Valuation
-  /** Prompt tokens that the account lets a model have enqueued in batches; undefined while that is not known. */
+  /** Prompt tokens that one batch of a model should have at most; undefined when any may be tried. */
   readonly enqueuedCap: (model: string) => number | undefined
+  /**
+   * Prompt tokens that the account lets a model have enqueued in batches; undefined while that is not known. Never
+   * below `enqueuedCap`, which it is by default.
+   */
+  readonly enqueuedLimit?: ((model: string) => number | undefined) | undefined
   /** The hard cap; undefined without one. */
   readonly maxSpendNanoUsd: number | undefined
+  /** There is no time for batches: what waits goes line by line, and is not too large if a batch may have it. Default: false. */
+  readonly hurried?: boolean | undefined
 }
+
+const isDirectOnly = ({ forceDirect, hurried = false }: SealSettings): boolean => forceDirect || hurried
 
 export interface QueueFacts {
   /** New lines may still come by themselves: from the generator, or from results that are being read. */
@@ -86,12 +95,18 @@ function excessOf(
   const api = forceDirect ? 'direct' : 'batch'
   const nanoUsd = valuation.expectedNanoUsd(tokens, model, api)
   const checks: readonly (readonly [Excess, boolean])[] = [
-    ['requests', requests > (forceDirect ? settings.maxDirectRequests : settings.maxBatchRequests)],
+    [
+      'requests',
+      requests > (isDirectOnly(settings) ? settings.maxDirectRequests : settings.maxBatchRequests),
+    ],
     ['bytes', bytes > settings.maxBatchBytes],
     ['inputs', inputs > MAX_EMBEDDING_INPUTS],
     ['tokens', tokens.input > (forceDirect ? settings.maxDirectTokens : settings.maxBatchTokens)],
     ['cost', nanoUsd > (forceDirect ? settings.maxDirectNanoUsd : settings.maxBatchNanoUsd)],
-    ['enqueued', !forceDirect && tokens.input > (settings.enqueuedCap(model) ?? Number.POSITIVE_INFINITY)],
+    [
+      'enqueued',
+      !isDirectOnly(settings) && tokens.input > (settings.enqueuedCap(model) ?? Number.POSITIVE_INFINITY),
+    ],
   ]
   return checks.filter(([, isPassed]) => isPassed).map(([excess]) => excess)
 }
@@ -137,31 +152,37 @@ export const withLine = <File extends FileSize>(file: File, { bytes, inputs, tok
   ...(inputs !== undefined && { inputs: (file.inputs ?? 0) + inputs }),
 })
 
-/** Whether a line still goes into an open file. */
+/** Whether a line still goes into an open file. An empty one takes any that is not `tooLarge`: it has to go somewhere. */
 export const fits = (file: QueueFile, line: LineSize, settings: SealSettings): boolean =>
-  excessOf(withLine(file, line), settings).length === 0
+  file.requests === 0 || excessOf(withLine(file, line), settings).length === 0
 
 /** As what a file is sealed that a line does not go into; undefined when it does. */
 export function sealFor(file: QueueFile, line: LineSize, settings: SealSettings): Sealing['as'] | undefined {
+  if (fits(file, line, settings)) return undefined
   const excess = excessOf(withLine(file, line), settings)
-  if (excess.length === 0) return undefined
   // What is as large as a batch can be is worth one, however few its lines are.
   const isWhole = excess.some((one) => one === 'inputs' || one === 'enqueued')
-  const isBatch = isWhole && !settings.forceDirect && !isUnbatchable(file, settings)
+  const isBatch = isWhole && !isDirectOnly(settings) && !isUnbatchable(file, settings)
   return isBatch ? 'batch' : sealAs(file, settings)
 }
 
 /** A file of enough lines is a batch; a smaller one, or one that no batch can hold, is sent line by line. */
 export const sealAs = (file: QueueFile, settings: SealSettings): Sealing['as'] =>
-  settings.forceDirect || file.requests < settings.minBatchRequests || isUnbatchable(file, settings)
+  isDirectOnly(settings) || file.requests < settings.minBatchRequests || isUnbatchable(file, settings)
     ? 'direct'
     : 'batch'
 
 /** One request that alone has more prompt tokens than the account may have enqueued. */
 const isUnbatchable = (file: QueueFile, settings: SealSettings): boolean =>
-  file.requests === 1 && exceedsEnqueued(file, settings)
+  file.requests === 1 && exceedsLimit(file, settings)
 
-/** It has more prompt tokens than the account may have enqueued, whatever else it has. */
+/** No batch can hold all that the file has, whoever else waits. */
+export const exceedsLimit = (
+  file: QueueFile,
+  { enqueuedCap, enqueuedLimit = enqueuedCap }: Pick<SealSettings, 'enqueuedCap' | 'enqueuedLimit'>,
+): boolean => exceedsEnqueued(file, { enqueuedCap: enqueuedLimit })
+
+/** It has more prompt tokens than one batch should have. */
 export const exceedsEnqueued = (
   { model, tokens = noForecast }: QueueFile,
   { enqueuedCap }: Pick<SealSettings, 'enqueuedCap'>,
@@ -176,13 +197,13 @@ export function filesToSeal(
   facts: QueueFacts,
   settings: SealSettings,
 ): Sealing[] {
-  const hungry = settings.forceDirect && facts.directBacklog < facts.directConcurrency
+  const hungry = isDirectOnly(settings) && facts.directBacklog < facts.directConcurrency
   return [...files]
     .filter(isOpen)
     .filter((file) => file.live > 0)
     .map((file) => ({ file: file.id, as: sealAs(file, settings) }))
     .filter(({ as }) => {
-      if (settings.forceDirect) return hungry || !facts.producing
+      if (isDirectOnly(settings)) return hungry || !facts.producing
       return !facts.producing && (as === 'batch' || !facts.inFlight)
     })
 }

@@ -19,7 +19,7 @@ export function fileOf(state: TaskState, step: Step, id: number): QueueFile {
 /** What a queue file keeps when its phase changes. */
 export const baseOf = (file: QueueFile): QueueFileBase => {
   const { id, endpoint, model, requests, bytes, live, passed } = file
-  const { inputs, tokens, expectedNanoUsd, reserved, pricedAt } = file
+  const { inputs, tokens, expectedNanoUsd, reserved, pricedAt, recalled } = file
   return {
     ...{ id, endpoint, model, requests, bytes, live, passed },
     ...(inputs !== undefined && { inputs }),
@@ -27,6 +27,7 @@ export const baseOf = (file: QueueFile): QueueFileBase => {
     ...(expectedNanoUsd !== undefined && { expectedNanoUsd }),
     ...(reserved !== undefined && { reserved }),
     ...(pricedAt !== undefined && { pricedAt }),
+    ...(recalled && { recalled }),
   }
 }
 
@@ -59,6 +60,17 @@ export function leave(
 export const sumOf = (costs: readonly (number | null)[] = []): number =>
   costs.reduce<number>((sum, cost) => sum + (cost ?? 0), 0)
 
+/** What verdicts say of the money that was paid for their replies. */
+export const judgedBy = (
+  { format }: TaskState,
+  verdicts: number,
+  costs: readonly (number | null)[] | undefined,
+): Partial<Spending> => ({
+  judgedNanoUsd: sumOf(costs),
+  // Ledgers of format 1 do not tell.
+  ...(format === 1 && { untoldVerdicts: verdicts }),
+})
+
 /** Adds to some of a record's numbers. */
 export function plus<Sums extends Counters | Spending | Tally>(
   sums: Sums,
@@ -79,7 +91,7 @@ export const spent = (
   step: StepOf<'received'> | StepOf<'stray-received'>,
   by: 'batch' | 'direct' | 'flex',
 ): Spending => {
-  const { usage, costNanoUsd = 0, unpriced, expected, listNanoUsd, unmetered } = step
+  const { usage, costNanoUsd = 0, unpriced, expected, listNanoUsd, unmetered, lostNanoUsd } = step
   return plus(spending, {
     inputTokens: usage.input,
     cachedInputTokens: usage.cachedInput,
@@ -93,8 +105,14 @@ export const spent = (
     expectedInputTokens: expected?.input ?? 0,
     expectedOutputTokens: expected?.output ?? 0,
     expectedNanoUsd: expected?.costNanoUsd ?? 0,
+    ...(expected && {
+      comparedInputTokens: usage.input,
+      comparedOutputTokens: usage.output,
+      comparedNanoUsd: costNanoUsd,
+    }),
     unpricedReplies: unpriced ?? 0,
     unmeteredReplies: unmetered ?? 0,
+    uncertainNanoUsd: lostNanoUsd ?? 0,
   })
 }
 

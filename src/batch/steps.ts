@@ -59,13 +59,33 @@ const receiptColumns = {
   expected: z.object({ input: z.number(), output: z.number(), costNanoUsd: z.number() }).optional(),
   /** Answers that said nothing of their tokens, and are charged the most they can have cost. */
   unmetered: number.optional(),
+  /** The factor by which their counts were raised for that: kept so that each of them always costs the same. */
+  safety: z.number().optional(),
+  /** The most that answers can have cost that the server worked on and never gave; see `uncertainNanoUsd`. */
+  lostNanoUsd: z.number().optional(),
 }
 
 export const WIPE_SCOPES = ['requests', 'failed', 'task'] as const
 export type WipeScope = (typeof WIPE_SCOPES)[number]
 
-const requeueReasons = ['retry', 'expired', 'cancelled', 'refused', 'healed', 'unsent', 'uncertain'] as const
-/** Why a line was queued again. Only `retry` uses up an attempt. `refused`: the account or the key was. */
+const requeueReasons = [
+  'retry',
+  'expired',
+  'cancelled',
+  'recalled',
+  'refused',
+  'healed',
+  'unsent',
+  'uncertain',
+  'unfit',
+  'shared',
+  'alone',
+] as const
+/**
+ * Why a line was queued again. Only `retry` uses up an attempt. `refused`: the account or the key was. `unfit`: an
+ * answer that was used again did not do, so the request is asked for itself. `shared`, `alone`: it waited for the
+ * answer to an identical one, and is given that, or asked for itself. `recalled`: its batch was cancelled for a deadline.
+ */
 export type RequeueReason = (typeof requeueReasons)[number]
 
 const terminalSchema = z.enum(['completed', 'failed', 'expired', 'cancelled'])
@@ -92,7 +112,14 @@ export const stepSchema = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('params'), params: z.unknown() }),
   z.object({ kind: z.literal('account'), account: text }),
   // --- the queue
-  z.object({ kind: z.literal('open'), file: number, endpoint: z.enum(ENDPOINTS), model: text }),
+  z.object({
+    kind: z.literal('open'),
+    file: number,
+    endpoint: z.enum(ENDPOINTS),
+    model: text,
+    /** `reuse`: for requests whose answers are there already; nothing of it is ever sent. */
+    for: z.literal('reuse').optional(),
+  }),
   z.object({
     kind: z.literal('add'),
     file: number,
@@ -102,6 +129,8 @@ export const stepSchema = z.discriminatedUnion('kind', [
     bytes: number,
     inputs: number.optional(),
     tokens: forecastSchema.optional(),
+    /** The request that each of these waits behind for an answer to both; they have no lines, and `file` is 0. */
+    after: numbers.optional(),
     samples: z.array(text.nullable()).optional(),
     metas: z.array(z.unknown()).optional(),
   }),
@@ -115,11 +144,15 @@ export const stepSchema = z.discriminatedUnion('kind', [
     tokens: forecastSchema.optional(),
     /** Of a direct call that was not made after all: what had been reserved for it, in nano-USD. */
     released: z.number().optional(),
+    /** Of such a call: the expected prompt tokens and cost that it had been counted with as sent. */
+    takenBack: z.object({ input: z.number(), nanoUsd: z.number() }).optional(),
     reason: text.optional(),
     repaired: z.literal(true).optional(),
+    /** The request behind which these waited, one behind the other; who waits behind the last goes on waiting. */
+    of: number.optional(),
     ...replyColumns,
   }),
-  z.object({ kind: z.literal('seal'), file: number, as: z.enum(['batch', 'direct']) }),
+  z.object({ kind: z.literal('seal'), file: number, as: z.enum(['batch', 'direct', 'reused']) }),
   // --- the submit protocol
   z.object({
     kind: z.literal('intent'),
@@ -155,7 +188,13 @@ export const stepSchema = z.discriminatedUnion('kind', [
     /** The batch came of this earlier attempt, which had been given up. */
     tag: text.optional(),
   }),
-  z.object({ kind: z.literal('remote'), file: number, status: text }),
+  z.object({
+    kind: z.literal('remote'),
+    file: number,
+    status: text,
+    /** It is cancelled for a deadline: what it does not answer goes again, and nothing is used up by that. */
+    recalled: z.literal(true).optional(),
+  }),
   z.object({
     kind: z.literal('ended'),
     file: number,
@@ -165,6 +204,8 @@ export const stepSchema = z.discriminatedUnion('kind', [
     faults: z.array(batchFaultSchema).optional(),
     /** Tokens of the whole batch by the server's own count. */
     usage: usageSchema.optional(),
+    /** From its creation to its end, in milliseconds; only of one that was worked on to its end. */
+    tookMs: number.optional(),
   }),
   // --- batches that came of attempts that had been given up
   z.object({
@@ -233,8 +274,11 @@ export const stepSchema = z.discriminatedUnion('kind', [
     tier: z.literal('flex').optional(),
     /** What had been reserved for a direct call. */
     released: z.number().optional(),
-    /** Answers that were there already, and what they would have cost as a batch, in nano-USD. */
-    reused: z.object({ replies: number, savedNanoUsd: z.number() }).optional(),
+    /**
+     * Answers that were there already, and what they would have cost as a batch, in nano-USD. `of`: the request whose
+     * answer it was; without it they come from the cache.
+     */
+    reused: z.object({ replies: number, savedNanoUsd: z.number(), of: number.optional() }).optional(),
     /** Good answers among the lines. */
     answers: number.optional(),
     litter: z.array(text).optional(),

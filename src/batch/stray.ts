@@ -37,6 +37,7 @@ export type Stray = StrayBase &
         readonly phase: 'received'
         /** What its answers were priced by. */
         readonly rates?: RateCard
+        readonly safety?: number
       }
     | { readonly phase: 'settled' }
   )
@@ -56,4 +57,6 @@ export interface AttemptAtLarge {
   /** What had been reserved for it, in nano-USD, and the day whose prices its batch would have. */
   readonly reserved?: number
   readonly pricedAt?: number
+  /** What it was expected to cost, in nano-USD. */
+  readonly expectedNanoUsd?: number
 }

@@ -62,6 +62,8 @@ export function nextSubmitAction(file: QueueFile, facts: SubmitFacts): SubmitAct
       return afterFence(file.fencedAt, facts)
     case 'open':
     case 'direct':
+    case 'filling':
+    case 'reused':
     case 'remote':
     case 'ended':
     case 'received':

@@ -1,4 +1,4 @@
-import type { QueueFile } from './queue-file.ts'
+import type { Phase, QueueFile } from './queue-file.ts'
 import type { WipeScope } from './steps.ts'
 import type { AttemptAtLarge, Stray } from './stray.ts'
 
@@ -46,10 +46,16 @@ export interface Spending {
   readonly expectedInputTokens: number
   readonly expectedOutputTokens: number
   readonly expectedNanoUsd: number
+  /** What these answers reported. */
+  readonly comparedInputTokens: number
+  readonly comparedOutputTokens: number
+  readonly comparedNanoUsd: number
   /** Replies whose model has no known price; while there are any, the cost is a lower bound. */
   readonly unpricedReplies: number
   /** Replies that said nothing of their tokens; they are charged the most they can have cost. */
   readonly unmeteredReplies: number
+  /** Verdicts of ledgers of format 1, which do not say what their replies cost: `judgedNanoUsd` is without them. */
+  readonly untoldVerdicts: number
   /** Requests that were given an answer that was there already, and what that saved. */
   readonly reusedReplies: number
   readonly savedNanoUsd: number
@@ -94,6 +100,8 @@ export interface TaskState {
    * 1970. Such files are to be searched for once they can no longer appear.
    */
   readonly uploadDoubts: ReadonlyMap<string, number>
+  /** What batches took from their creation to their end, in milliseconds: of the last that were worked on to the end. */
+  readonly batchDurationsMs: readonly number[]
   /** Consecutive batches whose share of usable answers was too low. */
   readonly passFailures: number
   /** A wipe that was begun and not finished. */
@@ -131,8 +139,12 @@ export const initialState: TaskState = Object.freeze({
     expectedInputTokens: 0,
     expectedOutputTokens: 0,
     expectedNanoUsd: 0,
+    comparedInputTokens: 0,
+    comparedOutputTokens: 0,
+    comparedNanoUsd: 0,
     unpricedReplies: 0,
     unmeteredReplies: 0,
+    untoldVerdicts: 0,
     reusedReplies: 0,
     savedNanoUsd: 0,
   },
@@ -142,6 +154,7 @@ export const initialState: TaskState = Object.freeze({
   atLarge: new Map<string, AttemptAtLarge>(),
   strays: new Map<string, Stray>(),
   uploadDoubts: new Map<string, number>(),
+  batchDurationsMs: [],
   passFailures: 0,
   wipe: undefined,
   thrownAway: 0,
@@ -152,9 +165,16 @@ export const initialState: TaskState = Object.freeze({
 export const currentParams = (state: TaskState): unknown => state.params.at(-1)
 
 /** The open queue file of a group, if there is one. */
-export function openFileOf(state: TaskState, endpoint: string, model: string): QueueFile | undefined {
+export const openFileOf = (state: TaskState, endpoint: string, model: string): QueueFile | undefined =>
+  fileInPhase(state, 'open', endpoint, model)
+
+/** The same for requests whose answers are there already. */
+export const fillingFileOf = (state: TaskState, endpoint: string, model: string): QueueFile | undefined =>
+  fileInPhase(state, 'filling', endpoint, model)
+
+function fileInPhase(state: TaskState, phase: Phase, endpoint: string, model: string): QueueFile | undefined {
   for (const file of state.files.values()) {
-    if (file.phase === 'open' && file.endpoint === endpoint && file.model === model) return file
+    if (file.phase === phase && file.endpoint === endpoint && file.model === model) return file
   }
   return undefined
 }

@@ -12,13 +12,11 @@ export function eventText(event: HistoryEvent): string {
 function whatHappened(event: HistoryEvent): string {
   switch (event.kind) {
     case 'added':
-      return event.file === 0
-        ? 'added, but too large for any batch'
-        : `added to queue file ${event.file} as ${event.customId}`
+      return addedText(event)
     case 'sealed':
-      return `queue file ${event.file} closed, to be sent ${event.as === 'batch' ? 'as a batch' : 'directly'}`
+      return `queue file ${event.file} closed, ${CLOSED_FOR[event.as]}`
     case 'announced':
-      return `a batch of queue file ${event.file} is to be made, with the tag ${event.tag}`
+      return `a batch of queue file ${event.file} is to be made, with the tag ${event.tag}${expectedText(event)}`
     case 'uploaded':
       return `uploaded as ${event.inputFileId}`
     case 'create-in-doubt':
@@ -38,11 +36,11 @@ function whatHappened(event: HistoryEvent): string {
     case 'stray-received':
       return `the answers of batch ${event.batchId} were received as well`
     case 'sent':
-      return 'sent directly'
+      return `sent directly${event.tier ? ` at the ${event.tier} tier` : ''}${expectedText(event)}`
     case 'uncertain':
-      return 'no answer came: whether the server did the work is unknown, and it may be paid for twice'
+      return `no answer came: whether the server did the work is unknown, and it may be paid for twice${chargedText(event)}`
     case 'received':
-      return `received${tokensText(event)}`
+      return event.reused ? 'given an answer that was there already' : `received${tokensText(event)}`
     case 'queued-again':
       return queuedAgain(event)
     case 'accepted':
@@ -64,14 +62,29 @@ function whatHappened(event: HistoryEvent): string {
 
 type EventOf<Kind extends HistoryEvent['kind']> = Extract<HistoryEvent, { kind: Kind }>
 
+function addedText({ file, customId, waitsFor }: EventOf<'added'>): string {
+  if (waitsFor !== undefined) return `added, to wait for the answer to the identical request r${waitsFor}`
+  return file === 0 ? 'added, but too large for any batch' : `added to queue file ${file} as ${customId}`
+}
+
+const CLOSED_FOR: Readonly<Record<EventOf<'sealed'>['as'], string>> = {
+  batch: 'to be sent as a batch',
+  direct: 'to be sent directly',
+  reused: 'its requests have their answers already',
+}
+
 const WHY: Readonly<Record<EventOf<'queued-again'>['why'], string>> = {
   retry: 'asked again',
   expired: 'came back expired; queued again',
   cancelled: 'came back cancelled; queued again',
+  recalled: 'taken back from its batch for the deadline; queued again',
   refused: 'the account or the key was refused; queued again',
   healed: 'the batch failed for the fault of others; queued again',
   unsent: 'not carried out; queued again',
   uncertain: 'sent again, although it may have been answered',
+  shared: 'an identical request was answered; that answer is used for this one, too',
+  alone: 'the answer to an identical request is not for this one; queued to be asked for itself',
+  unfit: 'the answer that was there already did not do; queued to be asked for itself',
 }
 
 function queuedAgain({ why, reason, repaired, file, customId }: EventOf<'queued-again'>): string {
@@ -91,10 +104,20 @@ function faultsText(faults: EventOf<'batch-ended'>['faults']): string {
   return `; ${shown.join('; ')}${more}`
 }
 
-function tokensText({ inputTokens, outputTokens }: EventOf<'received'>): string {
+function tokensText({ inputTokens, outputTokens, expected, tier }: EventOf<'received'>): string {
   if (inputTokens === undefined || outputTokens === undefined) return ''
-  return `, ${amount(inputTokens, 'token')} in, ${formatCount(outputTokens)} out`
+  const at = tier ? ` at the ${tier} tier` : ''
+  const before = expected
+    ? `; expected: ${formatCount(expected.inputTokens)} in, ${formatCount(expected.outputTokens)} out, ${costText(expected.costUsd)}`
+    : ''
+  return `${at}, ${amount(inputTokens, 'token')} in, ${formatCount(outputTokens)} out${before}`
 }
+
+const expectedText = ({ expectedUsd }: { readonly expectedUsd?: number }): string =>
+  expectedUsd === undefined ? '' : `, expected to cost ${costText(expectedUsd)}`
+
+const chargedText = ({ chargedUsd }: EventOf<'uncertain'>): string =>
+  chargedUsd === undefined ? '' : `; charged for it: at most ${costText(chargedUsd)}`
 
 /** What is known of the reply behind an event. */
 function replyText(event: HistoryEvent): string {

@@ -78,8 +78,9 @@ function eventLines(time: string, text: string, columns: number): string[] {
   return [time.padEnd(TIME_WIDTH) + first.trimStart(), ...others]
 }
 
-function sumText({ usd, unpriced, untold }: LifeCost): string {
-  const sum = costText(usd)
+function sumText({ usd, uncertainUsd, unpriced, untold }: LifeCost): string {
+  const lost = uncertainUsd > 0 ? `, and at most ${costText(uncertainUsd)} more for lost answers` : ''
+  const sum = `${costText(usd)}${lost}`
   if (unpriced === 0 && untold === 0) return sum
   const gaps = [
     ...(unpriced > 0 ? [`${amount(unpriced, 'answer')} of a model without a known price`] : []),

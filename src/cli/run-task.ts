@@ -6,6 +6,7 @@ import type { Scenario } from '../emulator/scenario.ts'
 import { errorText, NightshiftError, StateError, UsageError } from '../errors.ts'
 import type { Endpoint } from '../openai/wire.ts'
 import { TerminalReporter } from '../progress/terminal-reporter.ts'
+import type { PilotReport } from '../requester/pilot-report.ts'
 import type { TaskManager, TaskManagerOptions } from '../task/task-manager.ts'
 import type { RunSummary, TaskRequest } from '../task/task-types.ts'
 import { systemClock } from '../util/clock.ts'
@@ -13,8 +14,10 @@ import { optionTable } from '../util/option-table.ts'
 import { environmentWith, readEnvironment, resolveOptions, type TaskOptions } from '../util/options.ts'
 import { systemCode } from '../util/system-code.ts'
 import { parseArguments } from './args.ts'
+import { askYesNo } from './ask.ts'
 import { renderHelp } from './help.ts'
 import { checkNodeVersion } from './node-version.ts'
+import { pilotQuestion, pilotText } from './pilot-text.ts'
 import { describeError } from './report-error.ts'
 import { readScenario } from './scenario-file.ts'
 import { type Interruption, isInterruption, listenForSignals, SIGNAL_EXIT_CODES } from './signals.ts'
@@ -48,6 +51,7 @@ export type Consistent<Task extends TaskManager> = Task extends {
 
 /** Exit code of a run that stopped before the end and can be gone on with. */
 const RESUMABLE = 3
+const WIDTH_WITHOUT_TERMINAL = 80
 /** A fixed address, so that a task is the same account from run to run. Nothing is ever sent there. */
 const EMULATOR_URL = 'http://emulator.nightshift.invalid/v1'
 /** Share of requests that the emulator fails at first, so that retries are seen at work. */
@@ -122,9 +126,17 @@ function taskOptions(
   { stop, cut }: Interruption,
   emulator: EmulatorOnDemand | undefined,
 ): TaskManagerOptions {
-  const common = { ...options, flags, stop, cut, reporters: [terminalReporter(options)] }
+  const terminal = terminalReporter(options)
+  const confirm = confirmation(terminal, { yes: resolveOptions(options).options.yes, stop })
+  const common = { ...options, flags, stop, cut, confirm, reporters: [terminal] }
   if (!emulator) return common
-  const env = environmentWith({ OPENAI_API_KEY: 'emulator', OPENAI_BASE_URL: EMULATOR_URL })
+  const env = environmentWith({
+    OPENAI_API_KEY: 'emulator',
+    OPENAI_ADMIN_KEY: undefined,
+    OPENAI_BASE_URL: EMULATOR_URL,
+    // Every emulator is an account of its own.
+    NIGHTSHIFT_STATE_DIR: emulatorFolder(options),
+  })
   return {
     ...common,
     clientBaseUrl: EMULATOR_URL,
@@ -149,6 +161,8 @@ function emulatorOnDemand(options: TaskOptions, answers: AnswerFunction | undefi
   const failed = new AbortController()
   return {
     fetch: async (input, init) => {
+      if (!`${input instanceof Request ? input.url : input}`.startsWith(EMULATOR_URL))
+        return fetch(input, init)
       try {
         emulator ??= startEmulator(options, { answer: answers, scenario })
       } catch (error) {
@@ -168,9 +182,11 @@ interface EmulatorKind {
   readonly scenario: Scenario | undefined
 }
 
+const emulatorFolder = (options: TaskOptions): string =>
+  join(resolveOptions(options).options.taskDir, '.emulator')
+
 function startEmulator(options: TaskOptions, { answer, scenario }: EmulatorKind): Emulator {
-  const { taskDir } = resolveOptions(options).options
-  const dataDir = join(taskDir, '.emulator')
+  const dataDir = emulatorFolder(options)
   try {
     return createEmulator({
       dataDir,
@@ -200,8 +216,27 @@ function terminalReporter(options: TaskOptions): TerminalReporter {
   })
 }
 
+/** Shows what came of a pilot, and asks whether to go on where there is somebody to ask. */
+function confirmation(
+  terminal: TerminalReporter,
+  { yes, stop }: { readonly yes: boolean; readonly stop: AbortSignal },
+): (report: PilotReport) => Promise<boolean> {
+  const { stdin: input, stdout, stderr: output } = process
+  return async (report) => {
+    terminal.pause()
+    try {
+      const columns = stdout.columns || WIDTH_WITHOUT_TERMINAL
+      stdout.write(`${pilotText(report, columns).join('\n')}\n`)
+      if (yes || !input.isTTY || !output.isTTY) return yes
+      return await askYesNo(pilotQuestion(report), { input, output, signal: stop })
+    } finally {
+      terminal.resume()
+    }
+  }
+}
+
 function exitCodeOf({ outcome }: RunSummary, { signal }: Interruption): number {
   const interrupted = signal()
-  if (outcome === 'complete' || outcome === 'no-run' || outcome === 'dry-run') return 0
+  if (outcome === 'complete' || outcome === 'no-run' || outcome === 'dry-run' || outcome === 'quote') return 0
   return interrupted ? SIGNAL_EXIT_CODES[interrupted] : RESUMABLE
 }

@@ -1,7 +1,8 @@
 import type { Holder, QueueFileStatus, SideFile, TaskStatus } from '../requester/status.ts'
-import { formatBytes, formatCount, formatDuration, formatUsd } from '../util/format.ts'
+import { formatBytes, formatCount, formatDuration } from '../util/format.ts'
 import { oneLine } from '../util/text.ts'
 import { amount, field, indented, timeText } from './layout.ts'
+import { receiptLines } from './receipt-text.ts'
 
 export interface TextOptions {
   /** Width to wrap to, in characters. */
@@ -13,7 +14,9 @@ export interface TextOptions {
 export function statusText(status: TaskStatus, { columns, nowMs }: TextOptions): string[] {
   const fields = fieldsOf(status, nowMs).flatMap(([label, text]) => field(label, text, columns))
   const heading = indented(`${status.task}: ${holderText(status.holder)}`, columns, 0)
-  return [...heading, ...fields, ...queueText(status.queueFiles, { columns, nowMs })]
+  const receipt = receiptLines(status.receipt, columns)
+  const money = receipt.length > 0 ? ['', 'receipt:', ...receipt] : []
+  return [...heading, ...fields, ...money, ...queueText(status.queueFiles, { columns, nowMs })]
 }
 
 function holderText(holder: Holder | null): string {
@@ -35,7 +38,7 @@ function fieldsOf(status: TaskStatus, nowMs: number): Field[] {
       `--wipe-${wipe ?? ''} was begun and is not finished; a run that is stopped meanwhile goes on with it`,
     ]),
     ...requestFields(status),
-    ...spendingFields(status),
+    ['sent', sentText(status)],
     ['so far', tallyText(status)],
     ...when(passFailures > 0, [
       'unusable',
@@ -59,28 +62,20 @@ function requestFields({ requests }: TaskStatus): Field[] {
     requests.failed,
     requests.pending,
   ].map(formatCount)
-  const { queued, inFlight, received } = requests
+  const { queued, waiting, inFlight, received } = requests
+  const twins = waiting > 0 ? ` ${formatCount(waiting)} waiting for an identical one,` : ''
   return [
     ['requests', `${total}: ${succeeded} succeeded, ${failed} failed, ${pending} pending`],
     ...when(requests.pending > 0, [
       'pending',
-      `${formatCount(queued)} queued, ${formatCount(inFlight)} in flight, ${formatCount(received)} received and not judged`,
+      `${formatCount(queued)} queued,${twins} ${formatCount(inFlight)} in flight, ${formatCount(received)} received and not judged`,
     ]),
   ]
 }
 
-function spendingFields({ spending, tally }: TaskStatus): Field[] {
-  const { costUsd, unpricedReplies, inputTokens, cachedInputTokens, outputTokens, reasoningTokens } = spending
-  const cost = formatUsd(Math.round(costUsd * 1e9))
-  const unpriced = amount(unpricedReplies, 'reply', 'replies')
-  const cached = cachedInputTokens > 0 ? ` (${formatCount(cachedInputTokens)} cached)` : ''
-  const reasoning = reasoningTokens > 0 ? ` (${formatCount(reasoningTokens)} reasoning)` : ''
+function sentText({ spending, tally }: TaskStatus): string {
   const sent = `${amount(spending.sentRequests, 'request')} in ${amount(tally.batches, 'batch', 'batches')}`
-  return [
-    ['cost', unpricedReplies > 0 ? `at least ${cost}; ${unpriced} of models without a known price` : cost],
-    ['tokens', `${formatCount(inputTokens)} in${cached}, ${formatCount(outputTokens)} out${reasoning}`],
-    ['sent', `${sent} and ${amount(tally.directSets, 'direct set')}`],
-  ]
+  return `${sent} and ${amount(tally.directSets, 'direct set')}`
 }
 
 function tallyText({ tally }: TaskStatus): string {

@@ -1,6 +1,8 @@
 import type { RunSummary } from '../task/task-types.ts'
-import { formatCount, formatDuration, formatUsd } from '../util/format.ts'
+import { formatCount, formatDuration } from '../util/format.ts'
 import { amount } from './layout.ts'
+import { quoteText } from './quote-text.ts'
+import { receiptLines } from './receipt-text.ts'
 
 const OUTCOMES: Readonly<Record<RunSummary['outcome'], string>> = {
   complete: 'complete',
@@ -8,35 +10,41 @@ const OUTCOMES: Readonly<Record<RunSummary['outcome'], string>> = {
   'failed-batches': 'stopped by failed batches; the rest was done',
   'pass-ratio': 'stopped because too many answers were unusable; run again to go on',
   waited: 'stopped after waiting for as long as --max-wait allows; run again to go on',
+  deadline: 'stopped at the deadline; what was on the wire was finished',
   'only-process': 'everything that came back was processed; run without --only-process to go on',
   interrupted: 'interrupted; run again to go on',
   'no-run': 'opened and closed without a run',
   'dry-run': 'dry run: nothing was written or sent',
+  quote: 'quote; nothing was written or sent',
+  pilot: 'the pilot is over; run again with --yes, or without --pilot, to go on with the rest',
 }
 
-/** The end of a run in a few lines for people. */
+/** Programs read the summary itself; people have screens of at least this width. */
+const COLUMNS = 80
+
+/** The end of a run for people: how it stands, its receipt, and where its files are. */
 export function summaryText(summary: RunSummary): string {
   const { name, outcome, requests, succeeded, failed, pending, added, judged } = summary
+  if (summary.quote) return [`${name}: ${OUTCOMES.quote}`, ...quoteText(summary.quote, COLUMNS)].join('\n')
   const idle = outcome === 'complete' && added === 0 && judged === 0
   const lines = [
     `${name}: ${idle ? 'complete; there was nothing left to do' : OUTCOMES[outcome]}`,
     ...summary.details.map((detail) => `  ${detail}`),
     `  requests: ${formatCount(requests)} (${formatCount(succeeded)} succeeded, ${formatCount(failed)} failed, ${formatCount(pending)} pending)`,
   ]
-  if (outcome !== 'dry-run') lines.push(`  ${effort(summary)}`)
+  if (outcome !== 'dry-run') lines.push(`  ${effort(summary)}`, ...receiptLines(summary.receipt))
   if (summary.output.length > 0) lines.push(`  output: ${outputText(summary.output)}`)
   if (summary.failedFile) lines.push(`  failed requests: ${summary.failedFile}`)
   return lines.join('\n')
 }
 
-function effort({ batches, directSets, retries, usage, cost, elapsedMs }: RunSummary): string {
-  const tokens = `${formatCount(usage.input)} tokens in, ${formatCount(usage.output)} out`
+function effort({ batches, directSets, retries, elapsedMs }: RunSummary): string {
   const sent = [
     amount(batches, 'batch', 'batches'),
     amount(directSets, 'direct set'),
     amount(retries, 'retry', 'retries'),
   ].join(', ')
-  return `${sent}; ${tokens}; ${formatUsd(Math.round(cost * 1e9))} so far; this run took ${formatDuration(elapsedMs)}`
+  return `${sent}; this run took ${formatDuration(elapsedMs)}`
 }
 
 function outputText(files: readonly string[]): string {

@@ -49,7 +49,7 @@ export interface RequestCounts {
   readonly succeeded: number
   readonly failed: number
   readonly pending: number
-  /** In a local queue file, not sent. */
+  /** In a local queue file and not sent, or waiting for the answer to an identical request. */
   readonly queued: number
   /** In a remote batch, or sent directly and not answered. */
   readonly inFlight: number

@@ -28,6 +28,7 @@ export class StatusLine {
   #drawnMs = Number.NEGATIVE_INFINITY
   #visible = false
   #stale = false
+  #hidden = false
   #failure: unknown
 
   constructor(options: StatusLineOptions) {
@@ -50,6 +51,17 @@ export class StatusLine {
     this.#drawing ??= this.#keepDrawing()
   }
 
+  /** Takes the line away until `show`; what is written above stays where the cursor is. */
+  hide(): void {
+    this.writeAbove('')
+    this.#hidden = true
+  }
+
+  show(): void {
+    this.#hidden = false
+    this.#stale = true
+  }
+
   async close(): Promise<void> {
     this.#stop.abort()
     await this.#drawing
@@ -61,6 +73,7 @@ export class StatusLine {
   }
 
   #draw(): void {
+    if (this.#hidden) return
     this.#drawnMs = this.#options.clock.now()
     this.#stale = false
     this.#visible = true

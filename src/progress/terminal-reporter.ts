@@ -78,6 +78,15 @@ export class TerminalReporter implements Reporter {
     this.#status?.refresh()
   }
 
+  /** Takes the status line away while something else has the bottom of the screen, such as a question. */
+  pause(): void {
+    this.#status?.hide()
+  }
+
+  resume(): void {
+    this.#status?.show()
+  }
+
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true

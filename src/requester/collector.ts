@@ -11,6 +11,7 @@ import { downloadAnswers, hasAnswers } from './answers-download.ts'
 import { estimateComplaints, expectedOf, usageComplaints } from './comparison.ts'
 import type { Context } from './context.ts'
 import { resultFileName } from './files.ts'
+import { claimOf } from './governor.ts'
 import { Patience, WaitedTooLong } from './patience.ts'
 import type { ResultIndex } from './result-index.ts'
 import { type Settlement, settle } from './settle.ts'
@@ -41,6 +42,7 @@ export class Collector {
   readonly #onScanned: CollectorOptions['onScanned']
   readonly #blocked = new Map<number, string>()
   readonly #begunAnew = new Set<number>()
+  readonly #complained = new Set<string>()
   #finalised = 0
   #fullWaits = 0
   #room: Patience | undefined
@@ -120,21 +122,32 @@ export class Collector {
     await this.#receive(file, taken)
   }
 
-  /** The account is full. The same file goes again, as a new batch, when there may be room. */
+  /** The account is full. The lines go again, in a new batch, when there may be room. */
   async #waitForRoom(file: EndedFile, why: string): Promise<void> {
+    const { governor, store } = this.#context
+    const again = await governor.refused(claimOf(file, file.tag), file.faults)
+    const news = again === 'freed' ? governor.freed() : undefined
+    if (again !== 'now' && !(await this.#waited(file, why, news))) return
+    await store.commit((draft) =>
+      draft.apply({ kind: 'abandoned', file: file.id, why, litter: remoteFilesOf(file) }),
+    )
+  }
+
+  /** Waits until there may be room, or until `news`. False when that has taken too long. */
+  async #waited(file: EndedFile, why: string, news: Promise<void> | undefined): Promise<boolean> {
     this.#room ??= new Patience(this.#context, 'the account')
     const ms = Math.min(LONGEST_FULL_WAIT_MS, FIRST_FULL_WAIT_MS * 2 ** this.#fullWaits)
     this.#fullWaits++
+    const full = new RemoteError('account_full', why, { retryable: true })
     try {
-      await this.#room.afterFailure(new RemoteError('account_full', why, { retryable: true }), ms)
+      await this.#room.afterFailure(full, ms, news)
+      return true
     } catch (error) {
       if (!(error instanceof WaitedTooLong)) throw error
       this.#blocked.set(file.id, why)
-      return this.#warn('queue_full', `the account has been full for longer than --max-wait: ${why}`)
+      this.#warn('queue_full', `the account has been full for longer than --max-wait: ${why}`)
+      return false
     }
-    await this.#context.store.commit((draft) =>
-      draft.apply({ kind: 'abandoned', file: file.id, why, litter: remoteFilesOf(file) }),
-    )
   }
 
   async #couldDownload(file: EndedFile): Promise<boolean> {
@@ -180,13 +193,14 @@ export class Collector {
   }
 
   async #receive(file: EndedFile, taken: Taken | undefined): Promise<void> {
-    const { store } = this.#context
+    const { store, settings } = this.#context
     const { usage = zeroUsage, ...columns } = taken?.totals.columns ?? {}
     const step: StepOf<'received'> = {
       kind: 'received',
       file: file.id,
       usage,
       ...columns,
+      ...(taken?.totals.columns.unmetered && { safety: settings.maxTokenSafety }),
       ...(taken && taken.oddLines > 0 && { oddLines: taken.oddLines }),
       ...(taken && {
         answers: taken.answers,
@@ -208,7 +222,12 @@ export class Collector {
       ...usageComplaints(file, step.usage),
       ...estimateComplaints(step, this.#context.settings),
     ]
-    for (const { code, message } of complaints) this.#warn(code, `batch ${file.batchId}: ${message}`)
+    for (const { code, message } of complaints) {
+      // An estimate that is far off is so for every batch of a task: once is enough.
+      if (code !== 'usage_differs' && this.#complained.has(code)) continue
+      this.#complained.add(code)
+      this.#warn(code, `batch ${file.batchId}: ${message}`)
+    }
   }
 
   #warn(code: string, message: string): void {

@@ -1,8 +1,11 @@
+import { holdsReused } from '../batch/queue-file.ts'
 import type { RemoteApi } from '../batch/remote-api.ts'
 import type { TaskState } from '../batch/task-state.ts'
 import type { ProgressEvent, RequestCounts } from '../progress/events.ts'
 import type { TokenUsage } from '../tokens/usage.ts'
 import type { Clock } from '../util/clock.ts'
+import type { DeadlineWatch } from './deadline-watch.ts'
+import type { Governor } from './governor.ts'
 import type { RequesterSettings } from './settings.ts'
 import type { TaskStore } from './store.ts'
 import type { Valuer } from './valuer.ts'
@@ -15,7 +18,11 @@ export interface Context {
   readonly settings: RequesterSettings
   /** What requests and answers are worth. */
   readonly valuer: Valuer
+  /** What may be enqueued. */
+  readonly governor: Governor
   readonly emit: (event: ProgressEvent) => void
+  /** Undefined for a run without a deadline. */
+  readonly pace?: DeadlineWatch | undefined
   /** Aborted by the first request to stop: begin nothing new, end waits and transfers that can be repeated. */
   readonly stop: AbortSignal
   /** Aborted by the second: give up on calls that are on the wire, too. */
@@ -23,7 +30,7 @@ export interface Context {
 }
 
 /** Tokens of all replies received so far. */
-export const usageSoFar = ({ spending }: TaskState): TokenUsage => ({
+export const usageSoFar = ({ spending }: Pick<TaskState, 'spending'>): TokenUsage => ({
   input: spending.inputTokens,
   cachedInput: spending.cachedInputTokens,
   cacheWrite: spending.cacheWriteTokens,
@@ -33,11 +40,13 @@ export const usageSoFar = ({ spending }: TaskState): TokenUsage => ({
 
 /** Requests by where they are, for people. */
 export function requestCounts(state: TaskState): RequestCounts {
-  let queued = 0
+  // In no file: what waits for the answer to an identical request.
+  let queued = state.counters.pending
   let inFlight = 0
   for (const file of state.files.values()) {
+    queued -= file.live
     if (file.phase === 'remote' || file.phase === 'direct' || file.phase === 'ended') inFlight += file.live
-    else if (file.phase !== 'received') queued += file.live
+    else if (file.phase !== 'received' && !holdsReused(file)) queued += file.live
   }
   const { costNanoUsd, unpricedReplies } = state.spending
   return { ...state.counters, queued, inFlight, costNanoUsd: unpricedReplies > 0 ? undefined : costNanoUsd }

@@ -9,7 +9,8 @@ import {
   initialRate,
   pauseLeftMs,
 } from '../batch/direct-rate.ts'
-import { type Blocked, callBlockedBy, type Load } from '../batch/limits.ts'
+import type { HeldBack } from '../batch/limit-text.ts'
+import { type Blocked, callExcesses, type Load } from '../batch/limits.ts'
 import { type LineOutcome, withWorkingKey } from '../batch/line-outcome.ts'
 import type { FileIn } from '../batch/queue-file.ts'
 import type { DirectReply } from '../batch/remote-api.ts'
@@ -18,17 +19,19 @@ import type { StepOf } from '../batch/steps.ts'
 import type { Spending } from '../batch/task-state.ts'
 import { lineBody, lineId } from '../batch/wire-line.ts'
 import { RemoteError, StateError } from '../errors.ts'
+import type { Endpoint } from '../openai/wire.ts'
 import { readLineChunks } from '../state/json-lines.ts'
 import type { TokenForecast } from '../tokens/forecast.ts'
 import { Notifier } from '../util/notifier.ts'
 import type { Context } from './context.ts'
 import { type Answer, answerOf, endOf, pushback, refusedKey } from './direct-call.ts'
 import { queueFileName, repliesFileName } from './files.ts'
+import { callInPace, LEAST_FLEX_TIMEOUT_MS } from './flex-calls.ts'
 import { Outage } from './outage.ts'
 import { Interrupted, Patience } from './patience.ts'
 import { enqueueAgain, type RequeueCause } from './queue.ts'
 import { sealedLine } from './reply-line.ts'
-import { answerCost, ReplyTotals } from './reply-totals.ts'
+import { answerCost, isUnmetered, ReplyTotals } from './reply-totals.ts'
 import type { RequestResult } from './request-result.ts'
 import { requestOf } from './result-index.ts'
 import type { ResultReader } from './result-reader.ts'
@@ -103,20 +106,36 @@ export class DirectSender {
     return this.#backlog
   }
 
+  /** Calls that are sent and not settled, and how many the server allows at present. */
+  get wire(): { readonly onWire: number; readonly concurrency: number } {
+    return { onWire: this.#onWire, concurrency: concurrencyOf(this.#rate) }
+  }
+
+  /** Nothing more is to be sent in this run. */
+  get #isEnding(): boolean {
+    const { stop, pace } = this.#context
+    return stop.aborted || this.#failure !== undefined || pace?.isOver === true
+  }
+
   /** Whether the limits let anything more of a set be sent now. */
   mayGoOn(file: number): boolean {
     return this.#blocked(this.#denied.get(file) ?? LEAST_LOAD).length === 0
   }
 
-  /** Why what is left of a set is not sent; empty when nothing is in its way. */
-  blockedBy(file: number): readonly Blocked[] {
-    return this.#blocked(this.#denied.get(file) ?? LEAST_LOAD)
+  /** What is left of a set, and the limits in its way. */
+  heldBack(file: number): HeldBack {
+    const load = this.#denied.get(file) ?? LEAST_LOAD
+    return { load, excesses: this.#excesses(load) }
   }
 
   #blocked(load: Load): Blocked[] {
+    return this.#excesses(load).map(({ reason }) => reason)
+  }
+
+  #excesses(load: Load) {
     const { store, settings } = this.#context
     const { before } = this.#options
-    return callBlockedBy(load, { state: store.head.state, before, limits: settings.limits })
+    return callExcesses(load, { state: store.head.state, before, limits: settings.limits })
   }
 
   /**
@@ -124,7 +143,7 @@ export class DirectSender {
    * of a limit or because the run is to stop.
    */
   async run(id: number): Promise<boolean> {
-    const { store, emit, stop } = this.#context
+    const { store, emit } = this.#context
     const file = store.durable.state.files.get(id)
     if (file?.phase !== 'direct') return true
     let complete = true
@@ -133,7 +152,7 @@ export class DirectSender {
     const calls = new Set<Promise<void>>()
     for await (const lines of readLineChunks(store.fs, store.path(queueFileName(file.id)))) {
       for (const { text } of lines) {
-        if (stop.aborted || this.#failure !== undefined) break
+        if (this.#isEnding) break
         const line = this.#unsent(file, text)
         if (!line) continue
         if (calls.size >= 2 * this.#context.settings.directConcurrency) await Promise.race(calls)
@@ -146,7 +165,7 @@ export class DirectSender {
     }
     await Promise.all(calls)
     if (this.#failure !== undefined) throw this.#failure
-    return complete && !stop.aborted
+    return complete && !this.#isEnding
   }
 
   #unsent(file: DirectFile, text: string): Line | undefined {
@@ -158,17 +177,19 @@ export class DirectSender {
     const { endpoint, model } = file
     const { key } = requests.identity(request)
     const tokens = valuer.forecast({ key, endpoint, model, bodyText: lineBody(text) })
-    return { request, customId, text, tokens, load: this.#loadOf(model, tokens) }
+    return { request, customId, text, tokens, load: this.#loadOf(file, tokens) }
   }
 
-  #loadOf(model: string, tokens: TokenForecast): Load {
-    const { valuer, settings } = this.#context
+  /** The most it can cost is that of a call at the full price: nobody has to answer at the tier that was asked for. */
+  #loadOf({ endpoint, model }: DirectFile, tokens: TokenForecast): Load {
+    const { valuer, settings, pace } = this.#context
+    const tier = pace?.asksForFlex(endpoint, model) ? 'flex' : 'direct'
     const hasCap = settings.limits.maxSpendNanoUsd !== undefined
     return {
       requests: 1,
       bytes: 0,
       tokens: tokens.input,
-      nanoUsd: valuer.expectedNanoUsd(tokens, model, 'direct'),
+      nanoUsd: valuer.expectedNanoUsd(tokens, model, tier),
       mostNanoUsd: hasCap ? valuer.mostNanoUsd(tokens, model, 'direct') : undefined,
     }
   }
@@ -189,22 +210,36 @@ export class DirectSender {
 
   /** Resolves with false when the line was not sent. */
   async #send(file: DirectFile, line: Line): Promise<boolean> {
-    const { store, stop } = this.#context
+    const { store } = this.#context
     await this.#untilUnpaused()
-    if (stop.aborted || this.#failure !== undefined) return false
+    if (this.#isEnding) return false
     const room = await store.space.reserve(this.#replyBytes, 'the answer to a direct call')
     try {
       if (!(await this.#mayBeSent(file, line))) return false
-      await this.#record(file, line, await this.#untilAnswered(file, line))
+      await this.#record(file, line, await this.#timed(line, this.#untilAnswered(file, line)))
       return true
     } finally {
       room.release()
     }
   }
 
+  /** Has it on record how long a line takes up its place on the wire. */
+  async #timed(line: Line, answered: Promise<SettledAnswer>): Promise<SettledAnswer> {
+    let isAnswered = false
+    try {
+      const answer = await answered
+      isAnswered = true
+      return answer
+    } finally {
+      const { pace, clock } = this.#context
+      pace?.finished(line, clock.now(), isAnswered)
+    }
+  }
+
   /** Commits a line as sent; waits for what calls on the wire may give back of the hard cap. False when a limit is in the way. */
   async #mayBeSent(file: DirectFile, line: Line): Promise<boolean> {
     for (;;) {
+      if (this.#context.pace?.isOver) return false
       const settled = this.#settled.wait()
       const blocked = await this.#commitSent(file, line)
       if (blocked.length === 0) return true
@@ -218,7 +253,7 @@ export class DirectSender {
   }
 
   async #commitSent(file: DirectFile, { request, tokens, load }: Line): Promise<readonly Blocked[]> {
-    const { store, settings } = this.#context
+    const { store, settings, pace } = this.#context
     const hasCap = settings.limits.maxSpendNanoUsd !== undefined
     return store.commit((draft) => {
       const blocked = this.#blocked(load)
@@ -231,6 +266,7 @@ export class DirectSender {
         tokens,
         expectedNanoUsd: load.nanoUsd,
         ...(hasCap && { reserved: load.mostNanoUsd ?? 0 }),
+        ...(pace?.asksForFlex(file.endpoint, file.model) && { tier: 'flex' as const }),
       })
       return blocked
     })
@@ -258,7 +294,7 @@ export class DirectSender {
       if (end.kind === 'answered' && !end.failure) this.#keyWorks = true
       const failing = this.#outage.note(line.request, end)
       const plan = planAfterCall(end, { losses, failing, keyWorks: this.#keyWorks })
-      const isUncertain = end.kind === 'lost' || (plan === 'repeat' && mayHaveActed(end))
+      const isUncertain = mayHaveActed(end)
       if (isUncertain) await this.#chargeLost(file, line)
       if (plan === 'record') {
         this.#adaptTo(answer.reply)
@@ -280,16 +316,25 @@ export class DirectSender {
   }
 
   async #ask(file: DirectFile, line: Line): Promise<Answer> {
-    return answerOf(file.endpoint, line.customId, await this.#call(file, line))
+    const { pace } = this.#context
+    const { endpoint, model } = file
+    const bodyText = lineBody(line.text)
+    const send = async (text: string, tier: 'flex' | 'direct') =>
+      answerOf(endpoint, line.customId, await this.#call(endpoint, text, tier))
+    if (!pace) return send(bodyText, 'direct')
+    const onInterrupted = (reason: string) => this.#giveBack(file, line, { why: 'unsent', reason }, false)
+    return callInPace(this.#context, pace, { endpoint, model, bodyText, place: line, send, onInterrupted })
   }
 
-  async #call(file: DirectFile, line: Line): Promise<DirectReply | RemoteError> {
+  async #call(
+    endpoint: Endpoint,
+    bodyText: string,
+    tier: 'flex' | 'direct',
+  ): Promise<DirectReply | RemoteError> {
     const { api, settings, cut } = this.#context
-    const call = {
-      endpoint: file.endpoint,
-      bodyText: lineBody(line.text),
-      timeoutMs: settings.requestTimeoutMs,
-    }
+    const timeoutMs =
+      tier === 'flex' ? Math.max(settings.requestTimeoutMs, LEAST_FLEX_TIMEOUT_MS) : settings.requestTimeoutMs
+    const call = { endpoint, bodyText, timeoutMs }
     try {
       return await api.call(call, cut)
     } catch (error) {
@@ -315,7 +360,7 @@ export class DirectSender {
   /** The answer was lost, and the server may have done the work: it is charged the most that it can have cost. */
   async #chargeLost(file: DirectFile, line: Line): Promise<void> {
     const { store, valuer } = this.#context
-    await valuer.load()
+    await valuer.load(file.model)
     const { endpoint, model } = file
     const { key } = store.durable.requests.identity(line.request)
     const bodyText = lineBody(line.text)
@@ -348,10 +393,11 @@ export class DirectSender {
   async #giveBack(file: DirectFile, line: Line, cause: RequeueCause, isOff: boolean): Promise<void> {
     const { store, valuer } = this.#context
     const again = { endpoint: file.endpoint, model: file.model, bodyText: lineBody(line.text) }
-    const released = isOff ? 0 : this.#reservedFor(line)
+    const { tokens: input, nanoUsd } = line.load
+    const sent = isOff ? {} : { released: this.#reservedFor(line), takenBack: { input, nanoUsd } }
     await store.commit((draft) => {
       if (!isOff) this.#offWire()
-      enqueueAgain(draft, line.request, again, { ...cause, released }, valuer)
+      enqueueAgain(draft, line.request, again, { ...cause, ...sent }, valuer)
     })
   }
 
@@ -371,9 +417,9 @@ export class DirectSender {
   }
 
   async #untilUnpaused(): Promise<void> {
-    const { clock, stop } = this.#context
+    const { clock, stop, pace } = this.#context
     const ms = pauseLeftMs(this.#rate, clock.now())
-    if (ms > 0) await clock.sleep(ms, stop)
+    if (ms > 0) await clock.sleep(ms, pace ? AbortSignal.any([stop, pace.ended]) : stop)
   }
 
   /** Keeps an answer, or in its stead why there is none: as durable as an answer, and judged as one. */
@@ -414,7 +460,7 @@ export class DirectSender {
     const { endpoint, model } = file
     const tier = outcome.kind === 'reply' && outcome.body.service_tier === 'flex' ? 'flex' : undefined
     const { key } = store.durable.requests.identity(line.request)
-    if (outcome.kind === 'reply' && !outcome.usage) await valuer.load()
+    if (isUnmetered(outcome)) await valuer.load(model)
     const cost = answerCost(outcome, valuer.cards(model, tier ?? 'direct'), (card) =>
       valuer.mostOf({ key, endpoint, model, bodyText: lineBody(line.text) }, card),
     )

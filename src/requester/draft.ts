@@ -111,7 +111,8 @@ export class Draft implements View {
 }
 
 /** It records answers that are paid for. */
-const isPaid = ({ kind }: Step): boolean => kind === 'received' || kind === 'stray-received'
+const isPaid = (step: Step): boolean =>
+  (step.kind === 'received' && step.reused === undefined) || step.kind === 'stray-received'
 
 /** Joins two neighbouring steps that say the same of different requests, so that a line stays short. */
 function mergeSteps(last: Step, step: Step): Step | undefined {
@@ -134,7 +135,7 @@ function mergeSteps(last: Step, step: Step): Step | undefined {
     isPlain(last) &&
     isPlain(step)
   ) {
-    if (last.why !== step.why || last.reason !== step.reason) return undefined
+    if (last.why !== step.why || last.reason !== step.reason || !isNextInLine(last, step)) return undefined
     const { inputs } = last
     return {
       ...joinedReplies(last, step),
@@ -145,6 +146,10 @@ function mergeSteps(last: Step, step: Step): Step | undefined {
   }
   return undefined
 }
+
+/** Both waited behind nobody, or the second right behind the first. */
+const isNextInLine = (last: StepOf<'requeue'>, step: StepOf<'requeue'>): boolean =>
+  last.of === undefined ? step.of === undefined : step.of === last.requests.at(-1)
 
 const plus = (a: number, b: number): number => a + b
 
@@ -167,8 +172,8 @@ const areAlike = (last: StepOf<'accepted'>, step: StepOf<'accepted'>): boolean =
   last.part === step.part && last.lines > 0 === step.lines > 0
 
 /** What was released belongs to the queue file of its own request: such steps stay apart. */
-const isPlain = ({ repaired, released }: StepOf<'requeue'>): boolean =>
-  repaired === undefined && released === undefined
+const isPlain = ({ repaired, released, takenBack }: StepOf<'requeue'>): boolean =>
+  repaired === undefined && released === undefined && takenBack === undefined
 
 interface Replies {
   readonly requests: number[]

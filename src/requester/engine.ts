@@ -1,5 +1,7 @@
 import { isTripped, passFailuresAfter } from '../batch/breaker.ts'
-import { type FileIn, inPhase, isUnpushed, type QueueFile } from '../batch/queue-file.ts'
+import { limitTexts } from '../batch/limit-text.ts'
+import { type FileIn, holdsReused, inPhase, isUnpushed, type QueueFile } from '../batch/queue-file.ts'
+import { filesToGive } from '../batch/reuse.ts'
 import { filesToSeal, type QueueFacts } from '../batch/sealing.ts'
 import type { Spending } from '../batch/task-state.ts'
 import { Notifier } from '../util/notifier.ts'
@@ -10,10 +12,12 @@ import { DirectSender } from './direct-sender.ts'
 import { filesOf } from './files.ts'
 import { Handout } from './handout.ts'
 import { Janitor } from './janitor.ts'
+import { Pacer } from './pacer.ts'
 import { Interrupted, WaitedTooLong } from './patience.ts'
 import { Poller } from './poller.ts'
 import type { RequestResult } from './request-result.ts'
 import { ResultReader } from './result-reader.ts'
+import { giveReused } from './reused-lines.ts'
 import { Strays } from './strays.ts'
 import { Submitter } from './submitter.ts'
 import { Sweeper } from './sweeper.ts'
@@ -35,6 +39,10 @@ export interface EngineOptions {
 
 const isReceived = inPhase('received')
 const isDirect = inPhase('direct')
+const isReused = inPhase('reused')
+
+/** So many answers used again wait for a verdict before no more requests are generated. */
+const MOST_REUSED = 10_000
 
 /**
  * Keeps everything going at once: sealing, submitting, polling, collecting, direct calls, tidying up. Each turn looks
@@ -55,6 +63,9 @@ export class Engine {
   readonly #strays: Strays
   readonly #sweeper: Sweeper
   readonly #handout: Handout
+  readonly #pacer: Pacer | undefined
+  /** What the end of the time has interrupted: it is not begun again in this run. */
+  readonly #brokenOff = new Set<string>()
   readonly #activities = new Map<string, Promise<void>>()
   /** Direct sets of this run that were sent to the last line. */
   readonly #allSent = new Set<number>()
@@ -106,6 +117,26 @@ export class Engine {
       isWanted: mode !== 'discard',
       onChange: () => this.notify(),
     })
+    this.#pacer = this.#newPacer()
+  }
+
+  /** Undefined without a deadline, and while a wipe is carried out: that takes its time. */
+  #newPacer(): Pacer | undefined {
+    const { mode, foundDirect } = this.#options
+    const { pace: watch } = this.#context
+    if (!watch || mode === 'cancel' || mode === 'discard') return undefined
+    return new Pacer(this.#context, {
+      watch,
+      isSending: mode === 'work',
+      foundDirect,
+      wire: () => this.#sender.wire,
+      wake: () => this.notify(),
+    })
+  }
+
+  /** The deadline has passed: nothing new is sent, and what came is still handed out. */
+  get #isOver(): boolean {
+    return this.#pacer !== undefined && this.#context.pace?.isOver === true
   }
 
   /** Something that a turn might care about has changed. */
@@ -130,7 +161,8 @@ export class Engine {
       settings.maxUnpushedBatches * settings.seal.maxDirectRequests,
       4 * settings.directConcurrency,
     )
-    return unpushed >= settings.maxUnpushedBatches || direct >= mostDirect
+    const reused = files.filter(holdsReused).reduce((sum, file) => sum + file.live, 0)
+    return unpushed >= settings.maxUnpushedBatches || direct >= mostDirect || reused >= MOST_REUSED
   }
 
   /** Nothing is going on and nothing can be started. More requests, or an end of producing, may change that. */
@@ -156,6 +188,15 @@ export class Engine {
     return details.length > 0 ? { kind: 'failed-batches', details } : undefined
   }
 
+  /** The limits that keep what is queued from being sent, one line each for people; none when nothing is held back. */
+  get limits(): readonly string[] {
+    const heldBack = [...this.#context.store.durable.state.files.values()].flatMap((file) => {
+      if (file.phase === 'sealed') return [this.#submitter.heldBack(file)]
+      return file.phase === 'direct' && file.live > 0 ? [this.#sender.heldBack(file.id)] : []
+    })
+    return limitTexts(heldBack)
+  }
+
   /** Something failed that the run cannot go on without: everything that waits ends. The first such error counts. */
   fail(error: unknown): void {
     this.#fail(error)
@@ -165,6 +206,8 @@ export class Engine {
   /** Runs until there is nothing left to do, the run is to stop, or something fails. */
   async drive(): Promise<void> {
     this.#finished = false
+    const ended = new AbortController()
+    const pacing = this.#pacer?.run(ended.signal)
     while (!this.#finished) {
       const wake = this.#wake.wait()
       this.#turn()
@@ -173,7 +216,8 @@ export class Engine {
       // Many changes come together; one turn serves them all.
       await new Promise((resolve) => setImmediate(resolve))
     }
-    await Promise.all(this.#activities.values())
+    ended.abort()
+    await Promise.all([...this.#activities.values(), pacing])
   }
 
   /** Results as they come, until there will be no more. Throws what stopped the engine. */
@@ -195,12 +239,15 @@ export class Engine {
     const { stop, store } = this.#context
     if (stop.aborted) this.#finished = true
     else {
-      if (this.#options.mode === 'work') this.#seal()
+      this.#pacer?.look()
+      if (this.#pacer?.hasWork && !this.#isOver) this.#start('recall', async () => this.#pacer?.recall())
+      if (this.#options.mode === 'work' && !this.#isOver) this.#seal()
+      if (this.#options.mode !== 'discard') this.#giveReused()
       for (const file of store.durable.state.files.values()) this.#advance(file)
-      if ([...store.durable.state.files.values()].some(inPhase('remote')))
+      if (this.#poller.mayLook && [...store.durable.state.files.values()].some(inPhase('remote')))
         this.#start('poll', () => this.#poller.run())
       this.#advanceStrays()
-      if (this.#sweeper.hasWork) this.#start('sweep', () => this.#sweeper.run())
+      if (this.#sweeper.hasWork && !this.#isOver) this.#start('sweep', () => this.#sweeper.run())
       if (this.#janitor.hasWork) this.#start('tidy', () => this.#janitor.run())
       this.#quiet = this.#hasNothingToDo()
       this.#finished = this.#quiet && !this.#options.isProducing()
@@ -220,6 +267,15 @@ export class Engine {
         }
       }),
     )
+  }
+
+  /** Closes files of answers used again, so that they are handed out. */
+  #giveReused(): void {
+    const { store } = this.#context
+    const hasOthers = this.#handout.isBusy || this.#handout.hasUnopened
+    const ready = filesToGive(store.head.state.files.values(), hasOthers)
+    if (ready.length === 0) return
+    this.#start('give', () => store.commit((draft) => giveReused(draft, ready)))
   }
 
   #facts(): QueueFacts {
@@ -249,31 +305,32 @@ export class Engine {
     const id = `file ${file.id}`
     if (this.#activities.has(id)) return
     if (isUnpushed(file)) {
+      if (this.#isOver) return
       if (this.#strays.owesLook(file.id)) return
       if (this.#submitter.action(file).do !== 'nothing') this.#start(id, () => this.#submitter.run(file.id))
     } else if (file.phase === 'ended') {
       if (!this.#collector.blocked.has(file.id)) this.#start(id, () => this.#collector.run(file.id))
-    } else if (isReceived(file) || isDirect(file)) {
+    } else if (isReceived(file) || isDirect(file) || isReused(file)) {
       if (this.#isDone(file)) this.#start(id, () => this.#drop(file.id))
       else if (isDirect(file) && this.#isSendable(file)) this.#start(id, () => this.#send(file.id))
     }
   }
 
   #advanceStrays(): void {
-    if (this.#strays.hasWork) this.#start('strays', () => this.#strays.run())
+    if (this.#strays.hasWork && !this.#isOver) this.#start('strays', () => this.#strays.run())
     for (const stray of this.#context.store.durable.state.strays.values()) {
       if (stray.phase === 'received' && this.#handout.isSpent(stray))
         this.#start(`stray ${stray.batchId}`, () => this.#strays.settle(stray))
     }
   }
 
-  #isDone(file: FileIn<'received' | 'direct'>): boolean {
+  #isDone(file: FileIn<'received' | 'direct' | 'reused'>): boolean {
     return file.live === 0 || (this.#options.mode === 'discard' && file.phase === 'received')
   }
 
   #isSendable(file: FileIn<'direct'>): boolean {
     const left = !this.#options.foundDirect.has(file.id) && !this.#allSent.has(file.id)
-    return this.#options.mode === 'work' && left && this.#sender.mayGoOn(file.id)
+    return this.#options.mode === 'work' && !this.#isOver && left && this.#sender.mayGoOn(file.id)
   }
 
   async #send(id: number): Promise<void> {
@@ -306,9 +363,12 @@ export class Engine {
   }
 
   #start(id: string, activity: () => Promise<void>): void {
-    if (this.#activities.has(id)) return
+    if (this.#activities.has(id) || this.#brokenOff.has(id)) return
     const running = activity()
-      .catch((error: unknown) => this.#fail(error))
+      .catch((error: unknown) => {
+        if (error instanceof Interrupted && this.#isOver) this.#brokenOff.add(id)
+        this.#fail(error)
+      })
       .finally(() => {
         this.#activities.delete(id)
         this.notify()

@@ -29,7 +29,7 @@ const fileSource = (id: number): string => `file ${id}`
 const straySource = ({ batchId }: Stray): string => `stray ${batchId}`
 const DIRECT_SOURCE = 'direct'
 
-const isReceived = inPhase('received')
+const isWhole = inPhase('received', 'reused')
 const isDirect = inPhase('direct')
 
 /** Results that wait for the consumer before direct sending holds back, as a multiple of the concurrency. */
@@ -156,7 +156,7 @@ export class Handout {
   }
 
   /**
-   * A received batch, the answered part of a direct set that an earlier run left, or a stray with answers that are
+   * A received batch, answers used again, the answered part of a direct set that an earlier run left, or a stray with answers that are
    * waited for, that nobody has opened yet.
    */
   #unopened(): Source | undefined {
@@ -164,7 +164,7 @@ export class Handout {
     const { state } = this.#context.store.durable
     for (const file of state.files.values()) {
       if (this.#opened.has(fileSource(file.id)) || file.live === 0) continue
-      if (isReceived(file) || (isDirect(file) && this.#options.foundDirect.has(file.id))) {
+      if (isWhole(file) || (isDirect(file) && this.#options.foundDirect.has(file.id))) {
         const id = fileSource(file.id)
         return { id, results: () => this.#options.reader.results(file, this.#isTakenBeside(id)) }
       }

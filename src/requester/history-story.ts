@@ -15,6 +15,7 @@ type Happened<Event = HistoryEvent> = Event extends HistoryEvent ? Omit<Event, '
 
 interface CostSum {
   nanoUsd: number
+  uncertainNanoUsd: number
   unpriced: number
   untold: number
 }
@@ -30,7 +31,7 @@ export interface Story extends Omit<RequestLife, 'events' | 'cost'> {
   queued: number
   /** Cost in nano-USD of a reply that has no verdict yet. */
   unjudged: Cost
-  readonly cost: CostSum
+  readonly costs: CostSum
   readonly events: HistoryEvent[]
   /** Tags of the attempts to make a batch that held the request. */
   readonly tags: Set<string>
@@ -43,11 +44,12 @@ export function tell(story: Story, { at }: StepPlace, event: Happened): void {
 }
 
 /** The life as it was told so far. */
-export function lifeOf({ queued: _, tags: __, strays: ___, unjudged, cost, ...life }: Story): RequestLife {
-  const sum = { ...cost }
+export function lifeOf({ queued: _, tags: __, strays: ___, unjudged, costs, ...life }: Story): RequestLife {
+  const sum = { ...costs }
   if (unjudged !== undefined) addCost(sum, unjudged)
-  const { nanoUsd, ...gaps } = sum
-  return { ...life, cost: { usd: nanoUsd / NANO, ...gaps } }
+  const { nanoUsd, uncertainNanoUsd, ...gaps } = sum
+  const cost = { usd: nanoUsd / NANO, nanoUsd, uncertainUsd: uncertainNanoUsd / NANO, ...gaps }
+  return { ...life, cost }
 }
 
 /** Steps about a queue file, and so about every request in it. */
@@ -61,7 +63,7 @@ export function fileEvent(step: FileStep): Happened {
     case 'seal':
       return { kind: 'sealed', file, as: step.as }
     case 'intent':
-      return { kind: 'announced', file, tag: step.tag }
+      return { kind: 'announced', file, tag: step.tag, ...expectedUsd(step) }
     case 'uploaded':
       return { kind: 'uploaded', file, inputFileId: step.inputFileId }
     case 'doubt':
@@ -113,24 +115,56 @@ export function reject(story: Story, step: StepOf<'rejected'>, place: StepPlace)
   tell(story, place, { kind: 'rejected', reason: step.reason, ...judged })
 }
 
-export function receive(story: Story, step: StepOf<'received'>, place: StepPlace): void {
-  const { file, requests, usage, costNanoUsd } = step
-  if (requests ? !requests.includes(story.request) : file !== story.file) return
-  if (requests?.length !== 1) {
-    tell(story, place, { kind: 'received', file })
-    return
-  }
-  const cost = costNanoUsd ?? null
-  story.unjudged = cost
-  const { input: inputTokens, output: outputTokens } = usage
-  tell(story, place, { kind: 'received', file, inputTokens, outputTokens, costUsd: inUsd(cost) })
+export function send(story: Story, step: StepOf<'sent'>, place: StepPlace): void {
+  if (!step.requests.includes(story.request)) return
+  const { file, tier } = step
+  const isAlone = step.requests.length === 1
+  tell(story, place, { kind: 'sent', file, ...(tier && { tier }), ...(isAlone && expectedUsd(step)) })
 }
+
+/** The answer to a call was lost: what it can have cost is charged. */
+export function lose(story: Story, step: StepOf<'uncertain'>, place: StepPlace): void {
+  const { file, requests, charged } = step
+  if (!requests.includes(story.request)) return
+  const isTold = charged !== undefined && requests.length === 1
+  if (isTold) story.costs.uncertainNanoUsd += charged
+  tell(story, place, { kind: 'uncertain', file, ...(isTold && { chargedUsd: charged / NANO }) })
+}
+
+export function receive(story: Story, step: StepOf<'received'>, place: StepPlace): void {
+  const { file, requests, reused } = step
+  if (requests ? !requests.includes(story.request) : file !== story.file) return
+  const isAlone = requests?.length === 1
+  const reply = reused ? { reused: true as const } : isAlone ? receivedAlone(story, step) : {}
+  tell(story, place, { kind: 'received', file, ...reply })
+}
+
+function receivedAlone(story: Story, { usage, costNanoUsd, unpriced, tier, expected }: StepOf<'received'>) {
+  const cost = unpriced ? null : (costNanoUsd ?? null)
+  story.unjudged = cost
+  return {
+    inputTokens: usage.input,
+    outputTokens: usage.output,
+    costUsd: inUsd(cost),
+    ...(tier && { tier }),
+    ...(expected && {
+      expected: {
+        inputTokens: expected.input,
+        outputTokens: expected.output,
+        costUsd: expected.costNanoUsd / NANO,
+      },
+    }),
+  }
+}
+
+const expectedUsd = ({ expectedNanoUsd }: { readonly expectedNanoUsd?: number | undefined }) =>
+  expectedNanoUsd === undefined ? {} : { expectedUsd: expectedNanoUsd / NANO }
 
 /** Counts what a reply cost, now that it has its verdict, and says so. */
 export function settle(story: Story, { requestId, cost: told }: Reply) {
   const cost = told === undefined ? story.unjudged : told
   story.unjudged = undefined
-  addCost(story.cost, cost)
+  addCost(story.costs, cost)
   return {
     ...(requestId !== undefined && { requestId }),
     ...(cost !== undefined && { costUsd: inUsd(cost) }),

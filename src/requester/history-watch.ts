@@ -7,10 +7,12 @@ import {
   type FileStep,
   fileEvent,
   lifeOf,
+  lose,
   receive,
   reject,
   type StepPlace,
   type Story,
+  send,
   settle,
   tell,
 } from './history-story.ts'
@@ -71,14 +73,17 @@ export class HistoryWatch {
       attempts: 0,
       queued: 0,
       unjudged: undefined,
-      cost: { nanoUsd: 0, unpriced: 0, untold: 0 },
+      costs: { nanoUsd: 0, uncertainNanoUsd: 0, unpriced: 0, untold: 0 },
       events: [],
       tags: new Set(),
       strays: new Set(),
       ...this.#placeIn(step.file),
     }
     this.#stories.push(story)
-    tell(story, place, { kind: 'added', file: step.file, customId: story.customId })
+    const waitsFor = step.after?.[index]
+    const { file } = step
+    const { customId: id } = story
+    tell(story, place, { kind: 'added', file, customId: id, ...(waitsFor !== undefined && { waitsFor }) })
   }
 
   #placeIn(file: number): Pick<Story, 'file' | 'endpoint' | 'model'> {
@@ -95,9 +100,8 @@ export class HistoryWatch {
     else if (step.kind === 'rejected') reject(story, step, place)
     else if (step.kind === 'received') receive(story, step, place)
     else if (step.kind === 'remembered') remember(story, step, place, this.#key)
-    else if (step.kind === 'sent' || step.kind === 'uncertain') {
-      if (step.requests.includes(story.request)) tell(story, place, { kind: step.kind, file: step.file })
-    }
+    else if (step.kind === 'sent') send(story, step, place)
+    else if (step.kind === 'uncertain') lose(story, step, place)
   }
 
   #requeue(story: Story, step: StepOf<'requeue'>, place: StepPlace): void {

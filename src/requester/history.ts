@@ -15,12 +15,20 @@ export interface JudgedReply {
 export type HistoryEvent = { readonly at: string } & (
   | {
       readonly kind: 'added'
-      /** 0: it went into no file, as it could never be sent. */
+      /** 0: it went into no file, as it could never be sent, or waits. */
       readonly file: number
       readonly customId: string
+      /** Number of the identical request whose answer it waits for. */
+      readonly waitsFor?: number
     }
-  | { readonly kind: 'sealed'; readonly file: number; readonly as: 'batch' | 'direct' }
-  | { readonly kind: 'announced'; readonly file: number; readonly tag: string }
+  | { readonly kind: 'sealed'; readonly file: number; readonly as: 'batch' | 'direct' | 'reused' }
+  | {
+      readonly kind: 'announced'
+      readonly file: number
+      readonly tag: string
+      /** What the whole batch is expected to cost, in USD. */
+      readonly expectedUsd?: number
+    }
   | { readonly kind: 'uploaded'; readonly file: number; readonly inputFileId: string }
   | { readonly kind: 'create-in-doubt'; readonly file: number; readonly why: string }
   | { readonly kind: 'input-deleted'; readonly file: number }
@@ -41,8 +49,13 @@ export type HistoryEvent = { readonly at: string } & (
     }
   | { readonly kind: 'stray-batch'; readonly batchId: string; readonly status: string }
   | { readonly kind: 'stray-received'; readonly batchId: string }
-  | { readonly kind: 'sent'; readonly file: number }
-  | { readonly kind: 'uncertain'; readonly file: number }
+  | ({ readonly kind: 'sent'; readonly file: number } & SentCall)
+  | {
+      readonly kind: 'uncertain'
+      readonly file: number
+      /** The most that the lost answer can have cost, in USD: what is charged for it. */
+      readonly chargedUsd?: number
+    }
   | ({ readonly kind: 'received'; readonly file: number } & ReceivedReply)
   | ({
       readonly kind: 'queued-again'
@@ -65,17 +78,38 @@ export type HistoryEvent = { readonly at: string } & (
   | { readonly kind: 'restored' }
 )
 
-/** Known only for a reply that was received alone, as those to direct calls are. */
+/** Known since release 0.3. */
+interface SentCall {
+  /** Asked for at this tier. */
+  readonly tier?: 'flex'
+  /** What it was expected to cost, in USD. */
+  readonly expectedUsd?: number
+}
+
+/** But for `reused` known only for a reply that was received alone, as those to direct calls are. */
 interface ReceivedReply {
+  /** It was there already: an answer to the same request, used again. */
+  readonly reused?: true
   readonly inputTokens?: number
   readonly outputTokens?: number
   readonly costUsd?: number | null
+  /** It was answered, and priced, at this tier. */
+  readonly tier?: 'flex'
+  readonly expected?: {
+    readonly inputTokens: number
+    readonly outputTokens: number
+    readonly costUsd: number
+  }
 }
 
 /** What the answers of one life cost together. */
 export interface LifeCost {
-  /** In USD; a lower bound unless the other two are 0. */
+  /** In USD; a lower bound unless `unpriced` and `untold` are 0. */
   readonly usd: number
+  /** The same in nano-USD (10^-9 USD), and exact. */
+  readonly nanoUsd: number
+  /** The most that answers can have cost that were lost, in USD; not in `usd`. */
+  readonly uncertainUsd: number
   /** Answers of a model without a known price. */
   readonly unpriced: number
   /** Answers of which the ledger does not say what they cost. */

@@ -1,5 +1,6 @@
 import { inputsOf } from '../batch/embedding-inputs.ts'
 import { ruleOnRetry } from '../batch/retry-rules.ts'
+import { fateOfFollowers } from '../batch/reuse.ts'
 import { tooLarge } from '../batch/sealing.ts'
 import type { RequeueReason } from '../batch/steps.ts'
 import type { Verdict } from '../batch/verdict.ts'
@@ -12,6 +13,7 @@ import { type PrepareOptions, prepareBody } from './prepare.ts'
 import { appendFailed, enqueueAgain } from './queue.ts'
 import type { RequestResult } from './request-result.ts'
 import type { RequesterSettings } from './settings.ts'
+import { passOn } from './twins.ts'
 import type { Countable, Valuer } from './valuer.ts'
 
 /** What a verdict led to. */
@@ -34,6 +36,8 @@ export interface JudgeOverrides {
   readonly output?: unknown
   /** The sample that `remember` is kept with. Default: the result's. */
   readonly sample?: string
+  /** Whether identical requests may be given the same answer (`--cache`, `--dedupe`), when it is accepted. Default: true. */
+  readonly isReusable?: boolean
 }
 
 /** A verdict that has passed every check: what is left cannot fail. */
@@ -71,7 +75,7 @@ export function checkVerdict(
   }
 }
 
-/** Adds one judgement to a draft: verdict, output, sample and, for another try, the new line. */
+/** Adds one judgement to a draft: verdict, output, sample, for another try the new line, and what follows for identical requests. */
 export function addJudgement(
   draft: Draft,
   result: RequestResult,
@@ -80,6 +84,20 @@ export function addJudgement(
   over: JudgeOverrides,
 ): Judgement {
   mustBePending(draft, result)
+  const judgement = addVerdict(draft, result, verdict, tools, over)
+  const isRepaired = verdict.kind === 'retry' && verdict.repair !== undefined
+  const isReusable = over.isReusable ?? true
+  passOn(draft, result, fateOfFollowers({ verdict: judgement.kind, isRepaired, isReusable }), tools.valuer)
+  return judgement
+}
+
+function addVerdict(
+  draft: Draft,
+  result: RequestResult,
+  verdict: CheckedVerdict,
+  tools: JudgeTools,
+  over: JudgeOverrides,
+): Judgement {
   switch (verdict.kind) {
     case 'accept':
       addAccepted(draft, result, verdict.line, tools.output)
@@ -157,7 +175,7 @@ function addRetry(
   tools: JudgeTools,
 ): Judgement {
   const { request, endpoint } = result
-  const why = requeueReason(result)
+  const why = requeueReason(result, draft.state.files.get(result.file)?.recalled === true)
   const line = {
     endpoint,
     model: repair?.model ?? result.model,
@@ -175,15 +193,17 @@ function addRetry(
 }
 
 /** What another try of this request is called, and so what it uses up. */
-function requeueReason({ outcome }: RequestResult): 'retry' | 'expired' | 'cancelled' | 'refused' {
+function requeueReason({ outcome, via }: RequestResult, isRecalled: boolean): AnotherTry['why'] {
+  if (via === 'reused') return 'unfit'
   if (outcome.kind === 'reply' || outcome.failure.countsAsAttempt) return 'retry'
   if (outcome.failure.refusal) return 'refused'
-  return outcome.failure.code === 'batch_cancelled' ? 'cancelled' : 'expired'
+  if (outcome.failure.code !== 'batch_cancelled') return 'expired'
+  return isRecalled ? 'recalled' : 'cancelled'
 }
 
 interface AnotherTry extends Countable {
   readonly request: number
-  readonly why: RequeueReason
+  readonly why: Extract<RequeueReason, 'retry' | 'expired' | 'cancelled' | 'recalled' | 'refused' | 'unfit'>
 }
 
 /** Why a request cannot be sent again; undefined when it can. */
@@ -196,7 +216,8 @@ function whyNoMore(
   const size = { bytes, inputs: inputsOf(line.endpoint, line.bodyText), tokens: valuer.forecast(line) }
   const refusal = tooLarge(line.model, size, valuer.sealing)
   if (refusal !== undefined) return `it cannot be sent again: ${refusal}`
-  if (line.why === 'refused') return undefined
+  // It was not tried yet: nothing is used up.
+  if (line.why === 'refused' || line.why === 'unfit' || line.why === 'recalled') return undefined
   const { attempt, expiries } = draft.requests.get(line.request)
   const lapsed = line.why !== 'retry'
   const ruling = ruleOnRetry({ attempt, expiries, maxRetries, maxExpiries, lapsed })

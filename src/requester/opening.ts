@@ -8,12 +8,15 @@ import type { ProgressEvent } from '../progress/events.ts'
 import { type FileSystem, nodeFileSystem } from '../state/file-system.ts'
 import { TaskLock } from '../state/task-lock.ts'
 import { type Clock, systemClock } from '../util/clock.ts'
+import { parseDeadline } from '../util/duration.ts'
 import type { Fetch } from '../util/fetch.ts'
 import { jsonCopy } from '../util/json-text.ts'
 import type { ResolvedOptions, Settings } from '../util/options.ts'
 import type { Context } from './context.ts'
+import { DeadlineWatch } from './deadline-watch.ts'
 import { FAILED_FILE, isSideFile, isTransient, keepsTail, STATE_FILE } from './files.ts'
 import { keepReplies as keepFiles } from './kept-replies.ts'
+import { openGovernor } from './open-governor.ts'
 import type { OutputPlacement } from './output-placement.ts'
 import type { PrepareOptions } from './prepare.ts'
 import { requesterSettings } from './settings.ts'
@@ -70,6 +73,7 @@ export async function openTask(
   news: StoreNews,
 ): Promise<OpenedTask> {
   const { settings, clock = systemClock, fs = nodeFileSystem } = options
+  const pace = paceOf(settings.options, clock)
   const api = connect(options)
   const lock = await takeLock(settings.options, clock, options)
   let opened: TaskStore | undefined
@@ -77,17 +81,28 @@ export async function openTask(
     const { store, stateFile } = await openStore(settings.options, { fs, clock, lock, news })
     opened = store
     const requester = requesterSettings(settings.options)
+    const governor = openGovernor({ ...options, api, clock })
     const context: Context = {
       store,
       api: api ?? unconnected,
       clock,
       settings: requester,
-      valuer: new Valuer({ settings: requester, clock, emit: options.emit }),
+      governor,
+      valuer: new Valuer({
+        settings: requester,
+        clock,
+        emit: options.emit,
+        enqueuedCap: (model) => governor.capOf(model),
+        enqueuedLimit: (model) => governor.limitOf(model),
+        isHurried: () => pace?.isHurried ?? false,
+      }),
       emit: options.emit,
+      pace,
       stop: options.stop ? AbortSignal.any([options.stop, halt]) : halt,
       cut: options.cut ?? new AbortController().signal,
     }
     const putBack = await commitFacts(context, options)
+    await governor.open(store.durable.state)
     return { context, lock, stateFile, isConnected: api !== undefined, putBack }
   } catch (error) {
     await opened?.close()
@@ -95,6 +110,10 @@ export async function openTask(
     throw error
   }
 }
+
+/** A time span begins here, with the run. */
+const paceOf = ({ deadline }: ResolvedOptions, clock: Clock): DeadlineWatch | undefined =>
+  deadline === undefined ? undefined : new DeadlineWatch(parseDeadline(deadline, clock.now()))
 
 /** The server, or undefined when there is no key and none is needed. */
 function connect({ settings, api, fetch, clock }: RequesterOptions): RemoteApi | undefined {

@@ -2,7 +2,7 @@ import { NightshiftError, RemoteError } from '../errors.ts'
 import type { Context } from './context.ts'
 import { requestCounts } from './context.ts'
 
-/** The caller asked the run to stop. Whoever gets it leaves things as they are and returns. */
+/** The caller asked the run to stop, or its deadline has passed. Whoever gets it leaves things as they are and returns. */
 export class Interrupted extends NightshiftError {
   override readonly name = 'Interrupted'
 
@@ -57,9 +57,10 @@ export class Patience {
 
   /**
    * Waits before the next try: longer each time, `leastMs` at least, and as long as the server asked. Throws
-   * `WaitedTooLong` once `maxWaitMs` have been waited, and `Interrupted` when the run is to stop.
+   * `WaitedTooLong` once `maxWaitMs` have been waited, and `Interrupted` when the run is to stop. `news` ends the wait
+   * early.
    */
-  async afterFailure(error: NightshiftError, leastMs = 0): Promise<void> {
+  async afterFailure(error: NightshiftError, leastMs = 0, news?: Promise<void>): Promise<void> {
     const { clock, settings } = this.#context
     const elapsedMs = clock.now() - this.#markMs
     this.#waitedMs += Math.min(Math.max(0, elapsedMs), this.#plannedMs + settings.requestTimeoutMs)
@@ -67,7 +68,7 @@ export class Patience {
     this.#failures++
     this.#markMs = clock.now()
     this.#plannedMs = Math.max(leastMs, pauseMs(this.#failures, retryAfterOf(error)))
-    await pause(this.#context, `${this.#what}: ${error.message}`, this.#plannedMs)
+    await pause(this.#context, `${this.#what}: ${error.message}`, this.#plannedMs, news)
   }
 }
 
@@ -94,11 +95,21 @@ export async function withPatience<Result>(
   }
 }
 
-export async function pause(context: Context, reason: string, ms: number): Promise<void> {
-  const { clock, stop, store, emit } = context
+/** Waits, until `news` comes at most. Throws `Interrupted` when the run is to stop. */
+export async function pause(
+  context: Context,
+  reason: string,
+  ms: number,
+  news?: Promise<void>,
+): Promise<void> {
+  const { clock, stop, store, emit, pace } = context
   emit({ kind: 'waiting', reason, untilMs: clock.now() + ms, counts: requestCounts(store.durable.state) })
-  await clock.sleep(ms, stop)
-  if (stop.aborted) throw new Interrupted()
+  const awake = new AbortController()
+  const ends = [clock.sleep(ms, AbortSignal.any([stop, awake.signal, ...(pace ? [pace.ended] : [])]))]
+  if (news !== undefined) ends.push(news)
+  await Promise.race(ends)
+  awake.abort()
+  if (stop.aborted || pace?.isOver) throw new Interrupted()
 }
 
 const retryAfterOf = (error: NightshiftError): number | undefined =>

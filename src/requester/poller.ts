@@ -4,10 +4,12 @@ import type { BatchFault, Step } from '../batch/steps.ts'
 import { oldestStrayDate } from '../batch/strays.ts'
 import { NightshiftError, RemoteError } from '../errors.ts'
 import type { WireBatch, WireBatchError } from '../openai/wire.ts'
+import { readUsage, type TokenUsage } from '../tokens/usage.ts'
 import { awaitsFiles } from './answers-download.ts'
 import { cancelBatch } from './cancel-batch.ts'
 import type { Context } from './context.ts'
 import { requestCounts } from './context.ts'
+import { claimOf } from './governor.ts'
 import { withPatience } from './patience.ts'
 import { allBatches } from './remote-search.ts'
 
@@ -32,6 +34,8 @@ export class Poller {
   /** Since when the server has not known a batch. */
   readonly #unknownMs = new Map<string, number>()
   #lastListPages: number | undefined
+  /** What there was at the deadline has been seen. */
+  #lookedLast = false
   /** Batches of an earlier run may have ended long ago; one that was just created is first given some time. */
   #dueNow: boolean
 
@@ -47,12 +51,18 @@ export class Poller {
     const { stop } = this.#context
     for (;;) {
       const files = this.#remoteFiles()
-      if (files.length === 0 || stop.aborted) return
+      if (files.length === 0 || stop.aborted || !this.mayLook) return
       if (!this.#dueNow) await this.#wait(files)
       if (stop.aborted) return
       this.#dueNow = false
+      this.#lookedLast = this.#context.pace?.isOver ?? false
       await this.#poll(this.#remoteFiles())
     }
+  }
+
+  /** After a deadline one last look is taken. */
+  get mayLook(): boolean {
+    return !this.#lookedLast
   }
 
   #remoteFiles(): RemoteFile[] {
@@ -60,7 +70,7 @@ export class Poller {
   }
 
   async #wait(files: readonly RemoteFile[]): Promise<void> {
-    const { clock, stop, emit, store } = this.#context
+    const { clock, stop, emit, store, pace } = this.#context
     const ms = this.#intervalMs(files)
     emit({
       kind: 'waiting',
@@ -68,7 +78,7 @@ export class Poller {
       untilMs: clock.now() + ms,
       counts: requestCounts(store.durable.state),
     })
-    await clock.sleep(ms, stop)
+    await clock.sleep(ms, pace ? AbortSignal.any([stop, pace.ended]) : stop)
   }
 
   #intervalMs(files: readonly RemoteFile[]): number {
@@ -124,6 +134,7 @@ export class Poller {
       if (!(error instanceof RemoteError) || error.status !== 404) throw error
       if (!this.#cancelling) return this.#unknown(file, error)
       await this.#commit({ kind: 'ended', file: file.id, status: 'cancelled' })
+      await this.#context.governor.ended(claimOf(file, file.tag), 'cancelled')
     }
   }
 
@@ -139,8 +150,13 @@ export class Poller {
   async #take(file: RemoteFile, batch: WireBatch): Promise<void> {
     this.#unknownMs.delete(file.batchId)
     this.#report(file, batch)
+    this.#context.pace?.progressed(file.id, progressOf(batch))
     const status = terminalStatus(batch.status)
+    const { governor } = this.#context
+    const claim = claimOf(file, file.tag)
     if (!status) {
+      await governor.confirm(claim)
+      if (batch.status !== 'validating') await governor.letIn(claim)
       if (batch.status !== file.status)
         await this.#commit({ kind: 'remote', file: file.id, status: batch.status })
       return
@@ -157,7 +173,11 @@ export class Poller {
       ...(outputFileId && { outputFileId }),
       ...(errorFileId && { errorFileId }),
       ...(faults.length > 0 && { faults }),
+      ...countOf(batch),
+      ...tookMs(batch),
     })
+    this.#context.pace?.note()
+    await governor.ended(claim, status)
   }
 
   async #commit(step: Step): Promise<void> {
@@ -176,6 +196,24 @@ export class Poller {
       ...(counts && { completed: counts.completed, failed: counts.failed }),
     })
   }
+}
+
+const progressOf = ({ created_at, request_counts: counts }: WireBatch) => ({
+  sinceMs: created_at * 1000,
+  completed: counts ? counts.completed + counts.failed : 0,
+})
+
+/** The server's count of the whole batch. Zeros beside good answers are those of a server that does not count. */
+function countOf({ usage: block, request_counts: counts }: WireBatch): { usage?: TokenUsage } {
+  const usage = readUsage(block)
+  const isCounted = usage && (usage.input > 0 || usage.output > 0 || counts?.completed === 0)
+  return isCounted ? { usage } : {}
+}
+
+/** What it took, for batches that were worked on to their end. */
+function tookMs({ status, created_at, completed_at, expired_at }: WireBatch) {
+  const end = status === 'completed' ? completed_at : status === 'expired' ? expired_at : undefined
+  return typeof end === 'number' && end >= created_at && { tookMs: (end - created_at) * 1000 }
 }
 
 const readFault = ({ code, message, line }: WireBatchError): BatchFault => ({

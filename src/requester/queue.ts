@@ -2,7 +2,7 @@ import { customId } from '../batch/custom-id.ts'
 import { inputsOf } from '../batch/embedding-inputs.ts'
 import type { QueueFile } from '../batch/queue-file.ts'
 import { fits, type LineSize, type SealSettings, sealFor, tooLarge, withLine } from '../batch/sealing.ts'
-import type { RequeueReason } from '../batch/steps.ts'
+import type { RequeueReason, StepOf } from '../batch/steps.ts'
 import { openFileOf } from '../batch/task-state.ts'
 import { wireLine } from '../batch/wire-line.ts'
 import type { Endpoint } from '../openai/wire.ts'
@@ -100,18 +100,25 @@ function addChunk(
     kind: 'add',
     file,
     first: draft.requests.last + 1,
-    keys: chunk.map(({ key }) => key),
-    hashes: chunk.map(({ hash }) => hash),
+    ...addedColumns(chunk),
     bytes: sumOf(lines.map(({ bytes }) => bytes)),
     ...(inputs.length > 0 && { inputs: sumOf(inputs) }),
     tokens: lines.map(({ tokens }) => tokens).reduce(addForecasts, noForecast),
-    ...(chunk.some(({ key, sample }) => sample !== key) && {
-      samples: chunk.map(({ key, sample }) => (sample === key ? null : sample)),
-    }),
-    ...(chunk.some(({ meta }) => meta !== undefined) && { metas: chunk.map(({ meta }) => meta ?? null) }),
   })
   draft.append(queueFileName(file), lines.map(({ text }) => text).join(''))
 }
+
+/** What an `add` step says of the requests themselves. */
+export const addedColumns = (
+  requests: readonly PreparedRequest[],
+): Pick<StepOf<'add'>, 'keys' | 'hashes' | 'samples' | 'metas'> => ({
+  keys: requests.map(({ key }) => key),
+  hashes: requests.map(({ hash }) => hash),
+  ...(requests.some(({ key, sample }) => sample !== key) && {
+    samples: requests.map(({ key, sample }) => (sample === key ? null : sample)),
+  }),
+  ...(requests.some(({ meta }) => meta !== undefined) && { metas: requests.map(({ meta }) => meta ?? null) }),
+})
 
 /** Puts new requests into files of their own, one per group, that are sent directly. */
 export function enqueueDirect(draft: Draft, requests: readonly PreparedRequest[], valuer: Valuer): void {
@@ -131,19 +138,11 @@ export function enqueueDirect(draft: Draft, requests: readonly PreparedRequest[]
 }
 
 /** A line that passes a limit all by itself can never be sent: it fails alone, the others go on. */
-function refuse(draft: Draft, { key, sample, meta, hash }: PreparedRequest, why: string): void {
+function refuse(draft: Draft, refused: PreparedRequest, why: string): void {
+  const { key, sample } = refused
   const request = draft.requests.last + 1
   const reason = `too_large: ${why}`
-  draft.apply({
-    kind: 'add',
-    file: 0,
-    first: request,
-    keys: [key],
-    hashes: [hash],
-    bytes: 0,
-    ...(sample !== key && { samples: [sample] }),
-    ...(meta !== undefined && { metas: [meta] }),
-  })
+  draft.apply({ kind: 'add', file: 0, first: request, ...addedColumns([refused]), bytes: 0 })
   draft.apply({ kind: 'rejected', request, reason })
   appendFailed(draft, { key, sample, reason, attempts: 0 })
 }
@@ -157,6 +156,10 @@ export interface RequeueCause {
   readonly costs?: readonly (number | null)[]
   /** What had been reserved for a direct call that was not made after all, in nano-USD. */
   readonly released?: number
+  /** What such a call had been counted with as sent: expected prompt tokens, and cost in nano-USD. */
+  readonly takenBack?: { readonly input: number; readonly nanoUsd: number } | undefined
+  /** The request behind which this one waited. */
+  readonly of?: number
 }
 
 /** Queues a request's line again, in the open file of its group, under a new custom id. */
@@ -199,8 +202,10 @@ export function addAgain(
     tokens,
     ...(inputs !== undefined && { inputs }),
     ...(cause.released && { released: cause.released }),
+    ...(cause.takenBack && { takenBack: cause.takenBack }),
     ...(cause.reason !== undefined && { reason: cause.reason }),
     ...(cause.repaired && { repaired: true as const }),
+    ...(cause.of !== undefined && { of: cause.of }),
     ...(cause.ids && { ids: [...cause.ids] }),
     ...(cause.costs && { costs: [...cause.costs] }),
   })

@@ -9,8 +9,11 @@ import {
   type NoRoom,
   onlyOf,
   type QuotaBoard,
+  type Reservation,
   release,
   reserve,
+  reservedOf,
+  standInLine,
 } from '../batch/quota.ts'
 import { NightshiftError } from '../errors.ts'
 import { type FileSystem, nodeFileSystem } from '../state/file-system.ts'
@@ -44,10 +47,13 @@ const reservationSchema = z.object({
   task: z.string(),
 })
 
+const waitingSchema = z.object({ pool: z.string(), task: z.string(), since: z.number(), at: z.number() })
+
 const boardSchema = z.object({
   version: z.literal(1),
   models: z.record(z.string(), limitSchema),
   reservations: z.record(z.string(), reservationSchema),
+  waiting: z.record(z.string(), waitingSchema).default({}),
 })
 
 /** How long a process that could not use the file goes on alone before it tries again. */
@@ -94,6 +100,26 @@ export class QuotaFile {
     return limitOf(this.#board, model, this.#clock.now())
   }
 
+  /** Prompt tokens that all batches of a model's pool hold, as last known here. No I/O. */
+  reservedOf(model: string): number {
+    return reservedOf(this.#board, model, this.#clock.now())
+  }
+
+  /** What a tag holds, as last known here. No I/O. */
+  reservation(tag: string): Reservation | undefined {
+    return Object.hasOwn(this.#board.reservations, tag) ? this.#board.reservations[tag] : undefined
+  }
+
+  /** Everything that is held, by tags, as last known here. No I/O. */
+  get reservations(): QuotaBoard['reservations'] {
+    return this.#board.reservations
+  }
+
+  /** Whether this task holds what a tag holds. */
+  isOwn({ task }: Reservation): boolean {
+    return task === this.#task
+  }
+
   /** Looks at the file, so that `capOf` knows what others learned. */
   load(): Promise<void> {
     return this.#inTurn(() =>
@@ -108,15 +134,22 @@ export class QuotaFile {
 
   /**
    * Takes room for a batch of so many prompt tokens, under its tag. Asking again for the same tag is safe. When
-   * `tokens` is more than `limit`, the batch cannot fit at all.
+   * `tokens` is more than `limit`, the batch cannot fit at all. Else a task that got none stands in line for as long
+   * as it keeps asking.
    */
   reserve(tag: string, model: string, tokens: number): Promise<{ readonly ok: true } | NoRoom> {
     const request = { tag, model, tokens, task: this.#task, now: this.#clock.now() }
     return this.#take<{ readonly ok: true } | NoRoom>((board) => {
       const answer = reserve(board, request)
-      if (!answer.ok) return { data: board, answer }
+      if (!answer.ok) return { data: tokens > answer.limit ? board : standInLine(board, request), answer }
       return { data: answer.board, answer: { ok: true }, again: (other) => hold(other, request) }
     })
+  }
+
+  /** Notes a batch without asking whether there is room for it. */
+  note(tag: string, model: string, tokens: number): Promise<void> {
+    const request = { tag, model, tokens, task: this.#task, now: this.#clock.now() }
+    return this.#change((board) => hold(board, request))
   }
 
   /** Gives back what batches held that have ended, whichever task they were of. */

@@ -83,7 +83,9 @@ class TakenReplies {
   }
 
   step(file: number): StepOf<'received'> {
-    return { kind: 'received', file, requests: this.#requests, ...this.#totals.columns }
+    const { columns } = this.#totals
+    const { costNanoUsd: released } = columns
+    return { kind: 'received', file, requests: this.#requests, ...columns, ...(released && { released }) }
   }
 }
 
@@ -92,7 +94,7 @@ async function requeueUnanswered(context: Context, file: FileIn<'direct'>): Prom
   const { store, valuer, emit } = context
   let uncertain = 0
   for await (const lines of readLineChunks(store.fs, store.path(queueFileName(file.id)))) {
-    if (lines.some(({ text }) => isSent(text, store.durable.requests, file.id))) await valuer.load()
+    if (lines.some(({ text }) => isSent(text, store.durable.requests, file.id))) await valuer.load(file.model)
     await store.commit((draft) => {
       for (const { text } of lines) {
         const request = requestOf(lineId(text) ?? '', draft.requests, file.id)
@@ -104,7 +106,8 @@ async function requeueUnanswered(context: Context, file: FileIn<'direct'>): Prom
           uncertain++
           const { key } = draft.requests.identity(request)
           const charged = valuer.mostOf({ key, ...line }, valuer.card(file.model, 'direct'))
-          draft.apply({ kind: 'uncertain', file: file.id, requests: [request], ...(charged && { charged }) })
+          const money = charged && { charged, released: charged }
+          draft.apply({ kind: 'uncertain', file: file.id, requests: [request], ...money })
         }
         enqueueAgain(draft, request, line, { why: call === 'sent' ? 'uncertain' : 'unsent' }, valuer)
       }
@@ -123,11 +126,15 @@ function isSent(line: string, requests: RequestTable, file: number): boolean {
 
 const mayCost = inPhase('intended', 'uploaded', 'doubtful', 'fenced', 'remote', 'ended')
 
+/** Makes ready to count requests near the hard cap exactly that an earlier run queued. */
+export async function loadForQueue({ store, valuer }: Context): Promise<void> {
+  for (const { model } of store.durable.state.files.values()) await valuer.load(model)
+}
+
 /** Under a hard cap, sets aside what batches can cost that were sent before there was one. */
 export async function reserveForSent(context: Context): Promise<void> {
-  const { store, settings, valuer } = context
+  const { store, settings } = context
   if (settings.limits.maxSpendNanoUsd === undefined) return
-  await valuer.load()
   for (const file of [...store.durable.state.files.values()].filter(mayCost)) {
     if (file.reserved !== undefined) continue
     const reserved = await mostOfFile(context, file)

@@ -1,4 +1,4 @@
-import { LIST_PAGE } from '../batch/polling.ts'
+import { LIST_PAGE, terminalStatus } from '../batch/polling.ts'
 import type { Page, PageQuery } from '../batch/remote-api.ts'
 import { cameOf, type ListedBatch } from '../batch/strays.ts'
 import { RemoteError } from '../errors.ts'
@@ -35,9 +35,17 @@ const endless = (what: string, after: string): RemoteError =>
     `${what}: the server gives the same page again and again (after ${after}); does it heed the parameter "after"?`,
   )
 
-/** The batches of the account, newest first. */
-export const allBatches = (context: Context): AsyncGenerator<WireBatch> =>
-  everything(context, 'listing batches', (query, signal) => context.api.listBatches(query, signal))
+/** The batches of the account, newest first. Those that are over have nothing enqueued any more, whosever they are. */
+export async function* allBatches(context: Context): AsyncGenerator<WireBatch> {
+  const { api, governor } = context
+  for await (const batch of everything(context, 'listing batches', (query, signal) =>
+    api.listBatches(query, signal),
+  )) {
+    const { tag } = listed(batch)
+    if (tag !== undefined && terminalStatus(batch.status)) await governor.seenEnded(tag)
+    yield batch
+  }
+}
 
 /** What a listing says about a batch, as far as it concerns whose it is. */
 export const listed = ({ id, metadata, input_file_id, status }: WireBatch): ListedBatch => ({

@@ -18,9 +18,9 @@ export interface RequestResult {
   readonly params: unknown
   readonly endpoint: Endpoint
   readonly model: string
-  /** The queue file it came from, and how it was sent. */
+  /** The queue file it came from, and how it was sent. `reused`: it was not, its answer was there already. */
   readonly file: number
-  readonly via: 'batch' | 'direct'
+  readonly via: 'batch' | 'direct' | 'reused'
   /** The body that was sent, as JSON text. */
   readonly bodyText: string
   readonly outcome: LineOutcome

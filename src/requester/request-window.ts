@@ -8,7 +8,7 @@ const WINDOW_BYTES = 1_000_000
 
 /** Requests on their way to the ledger, and the comparison of keys: with what is committed and within a pass. */
 export class RequestWindow {
-  #requests = new Map<string, PreparedRequest>()
+  readonly #requests = new Map<string, PreparedRequest>()
   #bytes = 0
   #pass = 1
   /** By request number, the pass in which its key was last given. */
@@ -47,11 +47,13 @@ export class RequestWindow {
     return [...this.#requests.values()]
   }
 
-  /** Hands over what was collected, to be committed. */
-  take(): readonly PreparedRequest[] {
-    const requests = [...this.#requests.values()]
-    this.#requests = new Map()
-    this.#bytes = 0
+  /** Hands over the first of what was collected, or all, to be committed. */
+  take(most = this.#requests.size): readonly PreparedRequest[] {
+    const requests = this.#requests.values().take(most).toArray()
+    for (const { key, bodyText } of requests) {
+      this.#requests.delete(key)
+      this.#bytes -= bodyText.length
+    }
     return requests
   }
 

@@ -1,9 +1,9 @@
 import type { SampleStanding } from '../batch/request-table.ts'
 import type { StepOf } from '../batch/steps.ts'
-import { currentParams, initialState, type Spending, type TaskState } from '../batch/task-state.ts'
+import { currentParams, initialState, type TaskState } from '../batch/task-state.ts'
 import type { Verdict } from '../batch/verdict.ts'
 import { TaskError } from '../errors.ts'
-import { requestCounts } from './context.ts'
+import { type Context, requestCounts } from './context.ts'
 import { Engine, type EngineMode } from './engine.ts'
 import {
   addJudgement,
@@ -13,16 +13,25 @@ import {
   type JudgeTools,
 } from './judging.ts'
 import { type OpenedTask, openTask, type RequesterOptions } from './opening.ts'
+import { leftAtDeadline } from './pacer.ts'
+import { type PilotReport, pilotReport } from './pilot-report.ts'
+import type { QuotedRest } from './pilot-rest.ts'
+import { readPilotSample } from './pilot-sample.ts'
+import { type PilotSurvey, surveyForPilot } from './pilot-survey.ts'
 import { type NewRequest, prepareRequest } from './prepare.ts'
 import { enqueueDirect, enqueueNew, type PreparedRequest } from './queue.ts'
-import { checkAccount, recover, reserveForSent } from './recovery.ts'
+import { type Beginning, type Receipt, receiptOf } from './receipt.ts'
+import { checkAccount, loadForQueue, recover, reserveForSent } from './recovery.ts'
+import { requestPlaces } from './request-places.ts'
 import type { RequestResult } from './request-result.ts'
 import { RequestWindow, twoBodies } from './request-window.ts'
+import { type Keep, Reuse } from './reuse.ts'
+import type { AnyRequests } from './survey.ts'
 import { commitWiped } from './wipe.ts'
 
 /**
  * Why a run ended, or may end. Only `complete` means that nothing is left to do. `waited`: the account was exhausted
- * or the server out of reach for longer than `maxWait`.
+ * or the server out of reach for longer than `maxWait`. `deadline`: it passed before all was done.
  */
 export type RunOutcome =
   | 'complete'
@@ -30,6 +39,7 @@ export type RunOutcome =
   | 'failed-batches'
   | 'pass-ratio'
   | 'waited'
+  | 'deadline'
   | 'only-process'
   | 'interrupted'
 
@@ -52,10 +62,15 @@ export class GPTRequester {
   #closed: OpenedTask | undefined
   #engine: Engine | undefined
   #driving: Promise<void> | undefined
-  #before: Spending = initialState.spending
+  /** The books as they were when the run began. */
+  #began: Beginning = initialState
   #foundDirect: ReadonlySet<number> = new Set()
   #holds = 0
+  /** There may be more requests than those that were taken before the deadline. */
+  #cutShort = false
   readonly #window = new RequestWindow()
+  /** Where answers that are there already come from; undefined when none are to be used. */
+  #reuse: Reuse | undefined
   #committing: Promise<void> = Promise.resolve()
 
   constructor(options: RequesterOptions) {
@@ -71,11 +86,12 @@ export class GPTRequester {
     this.#task = task
     try {
       const { context } = task
-      this.#before = context.store.durable.state.spending
-      if (context.settings.limits.maxSpendNanoUsd !== undefined) await context.valuer.load()
+      this.#began = context.store.durable.state
+      if (context.settings.limits.maxSpendNanoUsd !== undefined) await loadForQueue(context)
       if (task.isConnected) await checkAccount(context)
       this.#foundDirect = await recover(context)
       await reserveForSent(context)
+      this.#reuse = await this.#openReuse(context)
       this.#engine = this.#newEngine(this.#mode())
       task.stateFile.touch(context.store.durable, context.store.seq)
     } catch (error) {
@@ -118,6 +134,15 @@ export class GPTRequester {
     return this.#opened.context.store.durable.requests.sampleCount
   }
 
+  /** What the task has cost so far, and what this run of it has. */
+  get receipt(): Receipt {
+    const { store, settings } = this.#opened.context
+    const { state, requests } = store.durable
+    const { maxSpendNanoUsd } = settings.limits
+    const awaitingVerdict = requestPlaces(state, requests).received
+    return receiptOf(state, { before: this.#began, maxSpendNanoUsd, awaitingVerdict })
+  }
+
   /** Path of a side file, given its suffix such as `_output.jsonl`. */
   path(suffix: string): string {
     return this.#opened.context.store.path(suffix)
@@ -157,6 +182,10 @@ export class GPTRequester {
     const { store, valuer } = this.#opened.context
     const prepared = prepareRequest(request, this.#options.prepare)
     if (this.#window.isKnown(prepared, store.head.requests)) return 'known'
+    if (this.#isOver) {
+      this.#cutShort = true
+      return 'stopped'
+    }
     const measured = valuer.measured(prepared)
     valuer.check(measured)
     this.#window.add(measured)
@@ -192,9 +221,39 @@ export class GPTRequester {
       valuer.check(measured)
       fresh.set(prepared.key, measured)
     }
-    await valuer.sample([...fresh.values()])
-    await store.commit((draft) => enqueueDirect(draft, [...fresh.values()], valuer))
+    const all = [...fresh.values()]
+    await valuer.sample(all)
+    const found = this.#reuse?.find(all, Number.POSITIVE_INFINITY)
+    await store.commit((draft) => {
+      const enqueue = (some: readonly PreparedRequest[]) => enqueueDirect(draft, some, valuer)
+      if (this.#reuse && found) this.#reuse.add(draft, found, enqueue)
+      else enqueue(all)
+    })
     this.push()
+  }
+
+  /** While on, everything goes directly, whatever its number: for a pilot. */
+  sendDirectly(on: boolean): void {
+    this.#opened.context.valuer.sendDirectly(on)
+    this.#engine?.notify()
+  }
+
+  /**
+   * Goes over requests as `add` does but adds none: picks so many of the new ones, evenly spread, and adds up what the
+   * others would take. Undefined when the run is to stop. Throws TaskError as `add` does.
+   */
+  survey(requests: AnyRequests, count: number): Promise<PilotSurvey | undefined> {
+    return surveyForPilot(this.#opened.context, { requests, count, prepare: this.#options.prepare })
+  }
+
+  /** What has come of the requests judged so far, and what it says about the rest. */
+  async pilotReport(rest: QuotedRest): Promise<PilotReport> {
+    const { store, valuer, settings } = this.#opened.context
+    const { taskDir, name } = this.#options.settings.options
+    const sample = await readPilotSample(store.fs, taskDir, name)
+    const { maxSpendNanoUsd } = settings.limits
+    const card = (model: string, api: 'batch' | 'direct') => valuer.card(model, api)
+    return pilotReport({ state: this.state, sample, rest, card, maxSpendNanoUsd })
   }
 
   /** Results as they come, until nothing is left to do or nothing can be done. Throws what stopped the run. */
@@ -215,18 +274,22 @@ export class GPTRequester {
   async judge(result: RequestResult, verdict: Verdict, over: JudgeOverrides = {}): Promise<Judgement> {
     const tools = this.#judgeTools
     const checked = checkVerdict(result, verdict, tools, over)
+    const isKept = checked.kind === 'accept' && over.isReusable !== false
+    const keep = isKept ? this.#reuse?.keeping(result) : undefined
     const done = this.#opened.context.store.commit((draft) => {
       const judgement = addJudgement(draft, result, checked, tools, over)
+      if (checked.kind === 'retry' && checked.repair) this.#reuse?.repaired(result)
       this.#engine?.judged(result.request)
       return judgement
     })
     // Many verdicts wait for their commit at one time: what waits must not hold on to the reply.
-    return this.#judged(result.key, done)
+    return this.#judged(result.key, done, keep)
   }
 
-  async #judged(key: string, done: Promise<Judgement>): Promise<Judgement> {
+  async #judged(key: string, done: Promise<Judgement>, keep: Keep | undefined): Promise<Judgement> {
     const { emit } = this.#opened.context
     const judgement = await done
+    keep?.()
     const { kind, reason } = judgement
     if (kind !== 'accepted')
       emit({ kind: 'request-failed', key, reason: reason ?? '', final: kind === 'rejected' })
@@ -238,8 +301,11 @@ export class GPTRequester {
     const trouble = this.#engine?.trouble
     if (trouble) return trouble
     if (this.#options.stop?.aborted) return { kind: 'interrupted', details: [] }
+    if (this.#isOver && (this.#cutShort || this.state.counters.pending > 0))
+      return { kind: 'deadline', details: leftAtDeadline(this.state) }
     if (this.state.counters.pending === 0) return { kind: 'complete', details: [] }
-    return { kind: this.#opened.context.settings.onlyProcess ? 'only-process' : 'limits', details: [] }
+    if (this.#opened.context.settings.onlyProcess) return { kind: 'only-process', details: [] }
+    return { kind: 'limits', details: this.#engine?.limits ?? [] }
   }
 
   /** Ends a wipe after its last result: forgets what is to be forgotten and makes ready for new work. */
@@ -247,6 +313,9 @@ export class GPTRequester {
     await this.#driving
     const { store } = this.#opened.context
     const wiped = await commitWiped(store, createParams)
+    this.#reuse?.reset()
+    // Of the requests that a wipe has forgotten this run counts none.
+    this.#began = { ...this.#began, counters: store.durable.state.counters }
     this.#engine = this.#newEngine(this.#mode())
     return wiped
   }
@@ -266,6 +335,7 @@ export class GPTRequester {
       await store.settled()
       await task.stateFile.save(store.durable, store.seq)
     } finally {
+      this.#reuse?.close()
       await task.stateFile.stop()
       await store.close()
       await task.lock.release()
@@ -292,6 +362,11 @@ export class GPTRequester {
     return this.#engine
   }
 
+  /** The deadline has passed. */
+  get #isOver(): boolean {
+    return this.#opened.context.pace?.isOver ?? false
+  }
+
   get #stopping(): AbortSignal {
     return this.#opened.context.stop
   }
@@ -310,21 +385,36 @@ export class GPTRequester {
   #newEngine(mode: EngineMode): Engine {
     return new Engine(this.#opened.context, {
       mode,
-      before: this.#before,
+      before: this.#began.spending,
       foundDirect: this.#foundDirect,
       isProducing: () => this.#holds > 0,
       onHalt: () => this.halt(),
     })
   }
 
+  /** Only for a run that works. */
+  async #openReuse(context: Context): Promise<Reuse | undefined> {
+    const { options, environment } = this.#options.settings
+    if (!options.run && !this.isWiping) return undefined
+    const { cache, dedupe } = options
+    return Reuse.open(context, { cache, dedupe, baseUrl: environment.baseUrl })
+  }
+
   async #commitWindow(): Promise<void> {
     const { context } = this.#opened
-    if (this.#window.isEmpty) return
-    await context.valuer.sample(this.#window.requests)
-    const requests = this.#window.take()
+    while (!this.#window.isEmpty) await this.#commitSome(context)
+  }
+
+  /** Commits the window, or as much of it as answers to it can be held in memory. */
+  async #commitSome(context: Context): Promise<void> {
+    const found = this.#reuse?.find(this.#window.requests)
+    await context.valuer.sample(found?.fresh ?? this.#window.requests)
+    const requests = this.#window.take(found && found.fresh.length + found.answered.length)
     const { first, last } = await context.store.commit((draft) => {
       const first = draft.requests.last + 1
-      enqueueNew(draft, requests, context.valuer)
+      const enqueue = (some: readonly PreparedRequest[]) => enqueueNew(draft, some, context.valuer)
+      if (this.#reuse && found) this.#reuse.add(draft, found, enqueue)
+      else enqueue(requests)
       return { first, last: draft.requests.last }
     })
     for (let request = first; request <= last; request++) this.#window.markSeen(request)
@@ -338,6 +428,10 @@ export class GPTRequester {
     for (;;) {
       const news = engine.news()
       if (this.#stopping.aborted) return false
+      if (this.#isOver) {
+        this.#cutShort = true
+        return false
+      }
       if (!engine.isCongested) return true
       if (engine.isIdle) return false
       await news

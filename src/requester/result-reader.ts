@@ -11,6 +11,7 @@ import {
 import type { FileIn, QueueFile } from '../batch/queue-file.ts'
 import type { Failure } from '../batch/reply.ts'
 import type { BatchFault } from '../batch/steps.ts'
+import type { Stray } from '../batch/stray.ts'
 import { lineBody, lineId } from '../batch/wire-line.ts'
 import { StateError } from '../errors.ts'
 import { type Line, type Piece, readLineChunks, WindowReader } from '../state/json-lines.ts'
@@ -18,13 +19,26 @@ import type { RateCard } from '../tokens/prices.ts'
 import type { Context } from './context.ts'
 import { queueFileName, repliesFileName, resultFileName } from './files.ts'
 import { enqueueAgain } from './queue.ts'
-import { answerCost, type Cards } from './reply-totals.ts'
+import { answerCost, type Cards, isUnmetered } from './reply-totals.ts'
 import type { RequestResult } from './request-result.ts'
 import { type ResultIndex, requestOf, scanResults } from './result-index.ts'
 
-type ReadableFile = FileIn<'received' | 'direct'>
+type ReadableFile = FileIn<'received' | 'direct' | 'reused'>
 
 const MOST_KEPT = 2
+
+/** What answers were priced by when they were received, as far as it is on record. */
+export interface Pricing {
+  readonly rates?: RateCard
+  /** See `mostOf` of the valuer. */
+  readonly safety?: number
+}
+
+export const pricingOf = (file: QueueFile | Stray): Pricing => (file.phase === 'received' ? file : {})
+
+/** How the answer of a file's requests came. */
+const viaOf = ({ phase }: QueueFile): RequestResult['via'] =>
+  phase === 'direct' || phase === 'reused' ? phase : 'batch'
 
 interface LineAgain {
   readonly request: number
@@ -49,7 +63,7 @@ export class ResultReader {
   }
 
   /**
-   * The results of a received batch or of the answered part of a direct set, but for requests that are `taken`: another
+   * The results of a received batch, of the answered part of a direct set or of answers used again, but for requests that are `taken`: another
    * answer to them is being looked at. Stops early when the run is to stop.
    */
   async *results(
@@ -81,24 +95,25 @@ export class ResultReader {
     }
   }
 
-  /** Everything a judge may want to know about one outcome. `rates`: what it was priced by, if that is on record. */
+  /** Everything a judge may want to know about one outcome. */
   async describe(
     file: QueueFile,
     request: number,
     lineText: string,
     outcome: LineOutcome,
-    rates: RateCard | undefined = 'rates' in file ? file.rates : undefined,
+    pricing: Pricing = pricingOf(file),
   ): Promise<RequestResult> {
     const { store, valuer } = this.#context
     const { requests, state } = store.durable
     const { key, sample, params, metaAt } = requests.identity(request)
-    const via = file.phase === 'direct' ? 'direct' : 'batch'
+    const via = viaOf(file)
     const bodyText = lineBody(lineText)
     const { endpoint, model } = file
-    if (outcome.kind === 'reply' && !outcome.usage) await valuer.load()
-    const { costNanoUsd } = answerCost(outcome, this.#cards(file, rates), (card) =>
-      valuer.mostOf({ key, endpoint, model, bodyText }, card),
-    )
+    if (via !== 'reused' && isUnmetered(outcome)) await valuer.load(model)
+    const most = (card: RateCard) => valuer.mostOf({ key, endpoint, model, bodyText }, card, pricing.safety)
+    // Whoever was given the answer first has paid for it.
+    const { costNanoUsd } =
+      via === 'reused' ? { costNanoUsd: 0 } : answerCost(outcome, this.#cards(file, pricing), most)
     return {
       request,
       key,
@@ -118,7 +133,7 @@ export class ResultReader {
   }
 
   /** What priced the answers of a file when they were received. */
-  #cards(file: QueueFile, rates: RateCard | undefined): Cards {
+  #cards(file: QueueFile, { rates }: Pricing): Cards {
     const api = file.phase === 'direct' ? 'direct' : 'batch'
     const cards = this.#context.valuer.cards(file.model, api, file.pricedAt)
     return rates ? { ...cards, card: rates } : cards
@@ -139,7 +154,7 @@ export class ResultReader {
     replies: WindowReader | undefined,
   ): Promise<LineOutcome | 'again' | undefined> {
     const place = index.get(line.request)
-    if (!place || !replies) return file.phase === 'direct' ? undefined : unanswered(file, line.lineNumber)
+    if (!place || !replies) return file.phase === 'received' ? unanswered(file, line.lineNumber) : undefined
     const { offset, bytes } = place
     const text = replies.readNow(offset, bytes) ?? (await replies.read(offset, bytes, line.next))
     const result = file.phase === 'direct' ? parseReplyLine(text) : parseResultLine(text)
@@ -150,7 +165,7 @@ export class ResultReader {
       )
     const outcome = classifyLine(result, file.endpoint)
     // A refused key stops a direct call before anything is recorded; and one that brought answers is a good one.
-    return file.phase === 'direct' || file.answers ? withWorkingKey(outcome) : outcome
+    return file.phase !== 'received' || file.answers ? withWorkingKey(outcome) : outcome
   }
 
   /** Lines that were never at fault go again, as one commit. */

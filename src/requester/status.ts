@@ -1,15 +1,15 @@
 import type { Phase, QueueFile } from '../batch/queue-file.ts'
-import type { RequestTable } from '../batch/request-table.ts'
 import type { BatchFault, WipeScope } from '../batch/steps.ts'
-import type { Tally, TaskState } from '../batch/task-state.ts'
+import type { Spending, Tally, TaskState } from '../batch/task-state.ts'
 import type { FileSystem } from '../state/file-system.ts'
 import type { LedgerLine } from '../state/ledger.ts'
 import { type LockHolder, TaskLock } from '../state/task-lock.ts'
-import { assertNever } from '../util/exhaustive.ts'
 import { currentProcess, isGone } from '../util/process-identity.ts'
 import { FAILED_FILE } from './files.ts'
 import { stepsOfKinds } from './ledger-steps.ts'
 import { ledgerPath, mustExist, readTask } from './read-only-view.ts'
+import { type Receipt, receiptOf } from './receipt.ts'
+import { type RequestPlaces, requestPlaces } from './request-places.ts'
 
 /** Where a task stands, from its ledger alone. Times are ISO 8601 in UTC, money is in USD, sizes are in bytes. */
 export interface TaskStatus {
@@ -30,6 +30,8 @@ export interface TaskStatus {
   readonly wipe: WipeScope | null
   readonly requests: RequestPlaces
   readonly spending: SpendingStatus
+  /** What all of it cost, over all runs; `run` and `maxSpend` are null, as they are not in the ledger. */
+  readonly receipt: Receipt
   readonly tally: Tally
   /** Batches in a row with too few usable answers. */
   readonly passFailures: number
@@ -49,20 +51,6 @@ export interface Holder {
   readonly since: string
   /** `unknown`: it runs on another machine, and cannot be looked for from here. */
   readonly state: 'running' | 'gone' | 'unknown'
-}
-
-/** `total = succeeded + failed + pending`; `pending = queued + inFlight + received`. */
-export interface RequestPlaces {
-  readonly total: number
-  readonly succeeded: number
-  readonly failed: number
-  readonly pending: number
-  /** On disk, not sent. */
-  readonly queued: number
-  /** In a remote batch whose results are not here, or sent directly and not answered. */
-  readonly inFlight: number
-  /** Answered, and waiting for a verdict. */
-  readonly received: number
 }
 
 export interface SpendingStatus {
@@ -114,8 +102,8 @@ export async function readStatus(fs: FileSystem, directory: string, name: string
   const view = await readTask(fs, directory, name, (line, state) => watch.take(line, state))
   const holder = await TaskLock.holder(directory, name)
   const { state, requests, extent } = view
-  const { identity, spending } = state
-  const { costNanoUsd, ...amounts } = spending
+  const { identity } = state
+  const places = requestPlaces(state, requests)
   const sideFile = ([suffix, bytes]: readonly [string, number]) => ({ file: name + suffix, bytes })
   const failed = watch.lengths.get(FAILED_FILE) ?? 0
   return {
@@ -128,8 +116,9 @@ export async function readStatus(fs: FileSystem, directory: string, name: string
     paramsVersions: state.params.length,
     holder: holder ? holderStatus(holder) : null,
     wipe: state.wipe ?? null,
-    requests: requestPlaces(state, requests),
-    spending: { ...amounts, costUsd: costNanoUsd / 1e9 },
+    requests: places,
+    spending: spendingOf(state.spending),
+    receipt: receiptOf(state, { awaitingVerdict: places.received }),
     tally: state.tally,
     passFailures: state.passFailures,
     queueFiles: [...state.files.values()].map((file) => queueFileStatus(file, watch.since(file.id))),
@@ -139,6 +128,17 @@ export async function readStatus(fs: FileSystem, directory: string, name: string
     ledger: { file: ledger, lines: extent.seq, bytes: extent.validBytes },
   }
 }
+
+const spendingOf = ({ costNanoUsd, ...spending }: Spending): SpendingStatus => ({
+  sentRequests: spending.sentRequests,
+  inputTokens: spending.inputTokens,
+  cachedInputTokens: spending.cachedInputTokens,
+  cacheWriteTokens: spending.cacheWriteTokens,
+  outputTokens: spending.outputTokens,
+  reasoningTokens: spending.reasoningTokens,
+  costUsd: costNanoUsd / 1e9,
+  unpricedReplies: spending.unpricedReplies,
+})
 
 const iso = (ms: number): string => new Date(ms).toISOString()
 const isoOrNull = (ms: number | undefined): string | null => (ms === undefined ? null : iso(ms))
@@ -207,48 +207,5 @@ function queueFileStatus(file: QueueFile, sinceMs: number): QueueFileStatus {
     batchId: 'batchId' in file ? file.batchId : null,
     remoteStatus: 'status' in file ? file.status : null,
     faults: 'faults' in file ? file.faults : [],
-  }
-}
-
-function requestPlaces({ counters, files }: TaskState, table: RequestTable): RequestPlaces {
-  const { requests: total, succeeded, failed, pending } = counters
-  const places = { queued: 0, inFlight: 0, received: 0 }
-  const direct = new Set<number>()
-  for (const { id, phase, live } of files.values()) {
-    if (phase === 'direct') direct.add(id)
-    else places[placeOf(phase)] += live
-  }
-  if (direct.size > 0) countCalls(places, direct, table)
-  return { total, succeeded, failed, pending, ...places }
-}
-
-type Place = 'queued' | 'inFlight' | 'received'
-
-function placeOf(phase: Exclude<Phase, 'direct'>): Place {
-  switch (phase) {
-    case 'open':
-    case 'sealed':
-    case 'intended':
-    case 'uploaded':
-    case 'doubtful':
-    case 'fenced':
-      return 'queued'
-    case 'remote':
-    case 'ended':
-      return 'inFlight'
-    case 'received':
-      return 'received'
-    default:
-      return assertNever(phase)
-  }
-}
-
-const CALL_PLACES = { queued: 'queued', sent: 'inFlight', received: 'received' } as const
-
-/** The requests of a direct set differ: each call stands for itself. */
-function countCalls(places: Record<Place, number>, files: ReadonlySet<number>, table: RequestTable): void {
-  for (let request = 1; request <= table.last; request++) {
-    const { state, file, call } = table.get(request)
-    if (state === 'pending' && files.has(file)) places[CALL_PLACES[call]]++
   }
 }

@@ -9,7 +9,7 @@ import type { Context } from './context.ts'
 import { queueFileName, strayFileName } from './files.ts'
 import type { RequestResult } from './request-result.ts'
 import { requestOf, scanResults } from './result-index.ts'
-import type { ResultReader } from './result-reader.ts'
+import { pricingOf, type ResultReader } from './result-reader.ts'
 
 /**
  * Answers of a stray to requests that still wait for one on the line they were asked by. Only good ones: whatever else
@@ -34,15 +34,13 @@ export async function* strayResults(
         if (stop.aborted) return
         const reply = await replies.read(place.offset, place.bytes, [])
         const outcome = goodReply(reply, file.endpoint)
-        if (outcome) yield await reader.describe(file, request, text, outcome, ratesOf(stray))
+        if (outcome) yield await reader.describe(file, request, text, outcome, pricingOf(stray))
       }
     }
   } finally {
     await replies.close()
   }
 }
-
-const ratesOf = (stray: Stray) => (stray.phase === 'received' ? stray.rates : undefined)
 
 function goodReply(text: string, endpoint: Endpoint): LineOutcome | undefined {
   const line = parseResultLine(text)

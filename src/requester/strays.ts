@@ -79,7 +79,7 @@ export class Strays {
       const strays = unsettledStrays(this.#context.store.durable.state)
       for (const stray of strays.filter(isEnded)) await this.#collect(stray)
       const live = strays.filter(isLive)
-      if (this.#context.stop.aborted || live.length === 0) return
+      if (this.#context.stop.aborted || this.#context.pace?.isOver || live.length === 0) return
       await this.#poll(live)
     }
   }
@@ -94,13 +94,16 @@ export class Strays {
   }
 
   async #poll(strays: readonly StrayIn<'live'>[]): Promise<void> {
-    const { clock, settings, stop } = this.#context
+    const { clock, settings, stop, pace } = this.#context
     for (const stray of strays) await this.#retrieve(stray)
     const known = this.#context.store.durable.state.strays
     const live = strays.filter(({ batchId }) => known.get(batchId)?.phase === 'live')
     if (live.length === 0) return
     const ages = live.map(({ batchId }) => clock.now() - (this.#cancelledMs.get(batchId) ?? clock.now()))
-    await clock.sleep(pollIntervalMs(settings.pollBaseMs, Math.min(...ages)), stop)
+    await clock.sleep(
+      pollIntervalMs(settings.pollBaseMs, Math.min(...ages)),
+      pace ? AbortSignal.any([stop, pace.ended]) : stop,
+    )
   }
 
   async #retrieve(stray: StrayIn<'live'>): Promise<void> {
@@ -163,11 +166,14 @@ export class Strays {
       return this.settle(stray)
     }
     const { totals, rates } = await settle(this.#context, this.#resultFile(stray, suffix))
+    const { columns } = totals
+    const { maxTokenSafety: safety } = this.#context.settings
     await store.commit((draft) => {
       draft.apply({
         kind: 'stray-received',
         batchId: stray.batchId,
-        ...totals.columns,
+        ...columns,
+        ...(columns.unmetered && { safety }),
         rates: rates.map((tier) => ({ ...tier })),
         litter: litterOf(stray, draft.state),
       })

@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto'
 import { budgetOf, roomNanoUsd } from '../batch/budget.ts'
-import { blockedBy, isLasting, type Load } from '../batch/limits.ts'
+import type { HeldBack } from '../batch/limit-text.ts'
+import { excesses, isLasting, type Load } from '../batch/limits.ts'
 import type { FileIn, QueueFile } from '../batch/queue-file.ts'
 import { refusalOf } from '../batch/refusals.ts'
-import { exceedsEnqueued } from '../batch/sealing.ts'
+import { exceedsEnqueued, exceedsLimit } from '../batch/sealing.ts'
 import { nextSubmitAction, type SubmitAction } from '../batch/submit.ts'
 import type { Spending } from '../batch/task-state.ts'
 import { RemoteError } from '../errors.ts'
@@ -14,6 +15,7 @@ import type { AccountGate } from './account-gate.ts'
 import { carve } from './carve.ts'
 import type { Context } from './context.ts'
 import { createBatch } from './create-batch.ts'
+import { EnqueueTurn } from './enqueue-turn.ts'
 import { faultsOfQueueFile } from './lint-file.ts'
 import { pause, withPatience } from './patience.ts'
 import { findBatches } from './remote-search.ts'
@@ -55,10 +57,12 @@ export class Submitter {
   readonly #mustWait: SubmitterOptions['mustWait']
   readonly #onTwin: SubmitterOptions['onTwin']
   readonly #uploads: Uploads
+  readonly #turn: EnqueueTurn
   readonly #knowledge = new Map<number, Knowledge>()
   readonly #refused = new Map<number, string>()
   /** Files of which not one request fits into what the hard cap leaves. */
   readonly #uncarvable = new Set<number>()
+  #isCarving = false
 
   constructor(context: Context, options: SubmitterOptions) {
     const { found, gate, closing, before, mustWait, onTwin } = options
@@ -66,6 +70,7 @@ export class Submitter {
     this.#context = context
     this.#mustWait = mustWait
     this.#uploads = new Uploads(context)
+    this.#turn = new EnqueueTurn(context)
     this.#gate = gate
     this.#closing = closing
     this.#before = before
@@ -96,12 +101,20 @@ export class Submitter {
   blocked(file: QueueFile): { readonly reasons: readonly string[]; readonly lasting: boolean } {
     const refusal = this.#refused.get(file.id)
     if (refusal !== undefined) return { reasons: [refusal], lasting: true }
-    const { store, settings } = this.#context
-    const { state } = store.head
-    const { limits } = settings
-    const reasons = blockedBy(this.#loadOf(file), { state, before: this.#before, limits })
-    const isSpent = reasons.includes('max spend') && this.#isSettled && this.#uncarvable.has(file.id)
+    const { limits } = this.#context.settings
+    const reasons = this.heldBack(file).excesses.map(({ reason }) => reason)
+    const isWhole = file.live < 2 && file.live === file.requests
+    const isSpent =
+      reasons.includes('max spend') && this.#isSettled && (isWhole || this.#uncarvable.has(file.id))
     return { reasons, lasting: isSpent || reasons.some(isLasting) || limits.maxRemoteBatches === 0 }
+  }
+
+  /** A sealed file, and the limits in its way. */
+  heldBack(file: QueueFile): HeldBack {
+    const { store, settings } = this.#context
+    const allowance = { state: store.head.state, before: this.#before, limits: settings.limits }
+    const load = this.#loadOf(file)
+    return { load, excesses: excesses(load, allowance) }
   }
 
   #loadOf({ model, requests, bytes, tokens = noForecast }: QueueFile): Load {
@@ -115,10 +128,18 @@ export class Submitter {
     }
   }
 
-  /** The account may have less enqueued than the file has: smaller files may go. */
+  /** The account may have less enqueued than the file has: smaller files may go, or its only line directly. */
   #mustShrink(file: QueueFile): boolean {
-    const isLarge = file.live > 1 && exceedsEnqueued(file, this.#context.valuer.sealing)
+    const { sealing } = this.#context.valuer
+    if (sealing.hurried) return this.#isTooLate(file)
+    const isLarge = exceedsLimit(file, sealing) || (file.live > 1 && exceedsEnqueued(file, sealing))
     return file.phase === 'sealed' && this.#isAtWork && isLarge
+  }
+
+  /** There is no time for a batch of it any more: its lines go one by one. */
+  #isTooLate(file: QueueFile): boolean {
+    const isWanted = !this.#refused.has(file.id) && !this.#mustWait(file.id)
+    return file.phase === 'sealed' && this.#isAtWork && isWanted
   }
 
   /** The hard cap is all that is in the way, and nothing is under way that could give something back. */
@@ -126,7 +147,17 @@ export class Submitter {
     if (file.phase !== 'sealed' || !this.#isAtWork || this.#mustWait(file.id)) return false
     const { reasons } = this.blocked(file)
     const isSpendAlone = reasons.length === 1 && reasons[0] === 'max spend'
-    return isSpendAlone && file.live > 1 && !this.#uncarvable.has(file.id) && this.#isSettled
+    const isWhole = file.live < 2 && file.live === file.requests
+    return (
+      isSpendAlone && !isWhole && !this.#uncarvable.has(file.id) && this.#isSettled && this.#isFirst(file)
+    )
+  }
+
+  /** One file is carved from after another: each is to have the room that is left then. */
+  #isFirst({ id }: QueueFile): boolean {
+    if (this.#isCarving) return false
+    const files = [...this.#context.store.head.state.files.values()]
+    return !files.some((file) => file.id !== id && file.phase === 'sealed' && this.#mayStart(file))
   }
 
   get #isSettled(): boolean {
@@ -139,7 +170,7 @@ export class Submitter {
       const file = this.#context.store.durable.state.files.get(id)
       if (!file) return
       const action = this.action(file)
-      if (action.do === 'nothing' || this.#context.stop.aborted) return
+      if (action.do === 'nothing' || this.#context.stop.aborted || this.#context.pace?.isOver) return
       await this.#act(file, action)
     }
   }
@@ -151,8 +182,9 @@ export class Submitter {
 
   #mayStart(file: QueueFile): boolean {
     if (!this.#isAtWork) return false
-    if (file.phase !== 'sealed') return true
-    return !this.#mustWait(file.id) && this.blocked(file).reasons.length === 0
+    const isHurried = this.#context.pace?.isHurried ?? false
+    if (file.phase !== 'sealed') return !isHurried
+    return !isHurried && !this.#mustWait(file.id) && this.blocked(file).reasons.length === 0
   }
 
   async #act(file: QueueFile, action: SubmitAction): Promise<void> {
@@ -193,25 +225,45 @@ export class Submitter {
   }
 
   async #intend(file: QueueFile): Promise<void> {
-    const { clock, settings, store } = this.#context
     await this.#gate.pass()
-    const taskId = store.durable.state.identity?.taskId ?? 'task'
+    const taskId = this.#context.store.durable.state.identity?.taskId ?? 'task'
     const tag = `${taskId}-${file.id}-${randomBytes(6).toString('hex')}`
-    await store.commit((draft) => {
-      // Another file may have taken the room since this was decided, or an earlier batch of this one turned up.
-      const isFree = draft.state.files.get(file.id)?.phase === 'sealed' && !this.#mustWait(file.id)
-      if (!isFree || this.blocked(file).reasons.length > 0) return
+    if (!(await this.#turn.take(file, tag, () => this.#mustShrink(file)))) return
+    let isMade = false
+    try {
+      isMade = await this.#commitIntent(file, tag)
+    } finally {
+      if (!isMade) await this.#context.governor.release(tag)
+    }
+  }
+
+  /** False when nothing came of it after all. */
+  #commitIntent(file: QueueFile, tag: string): Promise<boolean> {
+    const { clock, settings, store, stop } = this.#context
+    return store.commit((draft) => {
+      if (stop.aborted) return false
+      // Another file may have taken the room since this was decided, or an earlier batch of this one turned up, or has
+      // answered some of its lines.
+      const now = draft.state.files.get(file.id)
+      const isWhole = now?.phase === 'sealed' && now.live === now.requests
+      if (!isWhole || this.#mustWait(file.id) || this.blocked(file).reasons.length > 0) return false
       const { nanoUsd: expectedNanoUsd, mostNanoUsd: reserved } = this.#loadOf(file)
       const hasCap = settings.limits.maxSpendNanoUsd !== undefined
       const money = { expectedNanoUsd, ...(hasCap && reserved !== undefined && { reserved }) }
       draft.apply({ kind: 'intent', file: file.id, tag, at: clock.now(), ...money })
+      return true
     })
   }
 
   async #carve(file: QueueFile): Promise<void> {
     const { store, settings } = this.#context
     const left = roomNanoUsd(store.head.state, settings.limits.maxSpendNanoUsd)
-    if (!(await carve(this.#context, file, left))) this.#uncarvable.add(file.id)
+    this.#isCarving = true
+    try {
+      if (!(await carve(this.#context, file, left))) this.#uncarvable.add(file.id)
+    } finally {
+      this.#isCarving = false
+    }
   }
 
   /** An earlier process ended in the middle of an upload, or before it. */
@@ -317,6 +369,7 @@ export class Submitter {
       if (draft.state.files.get(file.id)?.phase === file.phase)
         draft.apply({ kind: 'abandoned', file: file.id, why, litter })
     })
+    if ('tag' in file) await this.#context.governor.release(file.tag)
     this.#learn(file.id, { ...NOTHING_KNOWN, phase: 'sealed' })
   }
 

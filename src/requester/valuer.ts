@@ -1,4 +1,4 @@
-import type { SealSettings, Valuation } from '../batch/sealing.ts'
+import type { SealLimits, SealSettings, Valuation } from '../batch/sealing.ts'
 import { TaskError } from '../errors.ts'
 import type { Endpoint } from '../openai/wire.ts'
 import type { ProgressEvent } from '../progress/events.ts'
@@ -10,7 +10,8 @@ import {
   sampleWeight,
   withSample,
 } from '../tokens/calibration.ts'
-import { loadTokenCounter, type TokenCounter } from '../tokens/counter.ts'
+import { loadTokenCounter, type PromptTokens, type TokenCounter } from '../tokens/counter.ts'
+import { familyOf } from '../tokens/families.ts'
 import { expectedNanoUsd, mostNanoUsd, type TokenForecast } from '../tokens/forecast.ts'
 import { type BodyMeasure, type ImageSizeOf, measureBody } from '../tokens/measure.ts'
 import { createPriceTable, type PricedApi, type PriceTable, type RateCard } from '../tokens/prices.ts'
@@ -19,7 +20,7 @@ import type { Cards } from './reply-totals.ts'
 import type { RequesterSettings } from './settings.ts'
 
 /** What a request without a maximum of output tokens is taken to be allowed. */
-const ASSUMED_MOST_OUTPUT = 2048
+export const ASSUMED_MOST_OUTPUT = 2048
 /** A request that may use up more than this share of the hard cap is counted exactly. */
 const NEAR_CAP_SHARE = 1 / 1000
 /** Added to an exact count for a ceiling: what the server may wrap a prompt in beyond what is known. */
@@ -40,6 +41,13 @@ export interface Countable {
   readonly measure?: BodyMeasure | undefined
 }
 
+interface ForecastOptions {
+  /** Counted, as far as the tokenizer is loaded. */
+  readonly exact?: boolean
+  /** The factor that a count is raised by for a ceiling. Default: `maxTokenSafety`. */
+  readonly safety?: number | undefined
+}
+
 export interface ValuerOptions {
   readonly settings: Pick<
     RequesterSettings,
@@ -51,6 +59,10 @@ export interface ValuerOptions {
   readonly sizeOf?: ImageSizeOf | undefined
   /** See `SealSettings.enqueuedCap`. */
   readonly enqueuedCap?: ((model: string) => number | undefined) | undefined
+  /** See `SealSettings.enqueuedLimit`. */
+  readonly enqueuedLimit?: ((model: string) => number | undefined) | undefined
+  /** See `SealSettings.hurried`. */
+  readonly isHurried?: (() => boolean) | undefined
 }
 
 /**
@@ -64,7 +76,11 @@ export class Valuer implements Valuation {
   /** Requests of each group that came by so far. */
   readonly #seen = new Map<string, number>()
   readonly #said = new Set<string>()
+  #directOnly = false
+  /** Models that the counter can count for. */
+  readonly #countable = new Set<string>()
   #counter: TokenCounter | undefined
+  #loading: Promise<void> = Promise.resolve()
 
   constructor(options: ValuerOptions) {
     this.#options = options
@@ -84,8 +100,10 @@ export class Valuer implements Valuation {
    * The most that one request can cost by some rates, in nano-USD: what is charged when its answer does not say. Not
    * more than was set aside for it. Needs `load`.
    */
-  mostOf(request: Countable, card: RateCard): number | undefined {
-    return mostNanoUsd(this.forecast(request, { exact: true }), card)
+  mostOf(request: Countable, card: RateCard, safety?: number): number | undefined {
+    const most = mostNanoUsd(this.forecast(request, { exact: true, safety }), card)
+    // What is set aside for many is rounded up once, and on top has 2 for each: so much each of them may be rounded up by.
+    return most && most - 1
   }
 
   expectedNanoUsd(tokens: TokenForecast, model: string, api: PricedApi): number {
@@ -106,9 +124,16 @@ export class Valuer implements Valuation {
 
   /** The settings that lines are put together by, as of now. */
   get sealing(): SealSettings {
-    const { settings, enqueuedCap = () => undefined } = this.#options
+    const { settings, enqueuedCap = () => undefined, enqueuedLimit = enqueuedCap } = this.#options
     const { maxSpendNanoUsd } = settings.limits
-    return { ...settings.seal, valuation: this, enqueuedCap, maxSpendNanoUsd }
+    const hurried = this.#options.isHurried?.() ?? false
+    const seal = this.#directOnly ? allDirect(settings.seal) : settings.seal
+    return { ...seal, valuation: this, enqueuedCap, enqueuedLimit, maxSpendNanoUsd, hurried }
+  }
+
+  /** While on, everything goes directly, and what a batch may have is not too large for it. */
+  sendDirectly(on: boolean): void {
+    this.#directOnly = on
   }
 
   /** Makes ready for requests that come by: takes samples of them. To be called before they are valued. */
@@ -121,13 +146,20 @@ export class Valuer implements Valuation {
     }
   }
 
-  /** Loads what exact counts need. */
-  async load(): Promise<void> {
-    this.#counter ??= await loadTokenCounter()
+  /** Loads what exact counts for a model need: 0.1 s and some 50 MB for each of the two encodings there are. */
+  async load(model: string): Promise<void> {
+    if (!this.#countable.has(model)) {
+      this.#countable.add(model)
+      const models = [...this.#countable]
+      this.#loading = this.#loading.then(async () => {
+        this.#counter = await loadTokenCounter(models)
+      })
+    }
+    await this.#loading
   }
 
   async #take(group: string, request: Countable, weight: number): Promise<void> {
-    await this.load()
+    await this.load(request.model)
     const { textBytes } = this.measure(request)
     const counted = this.#count(request)
     if (!counted) return
@@ -149,7 +181,7 @@ export class Valuer implements Valuation {
   }
 
   /** Expected tokens and ceilings of one request. `exact`: counted, as far as the tokenizer is loaded. */
-  forecast(request: Countable, { exact = false } = {}): TokenForecast {
+  forecast(request: Countable, { exact = false, safety }: ForecastOptions = {}): TokenForecast {
     const { settings } = this.#options
     const measure = this.measure(request)
     const { maxOutputTokens: most, unbounded } = measure
@@ -165,7 +197,9 @@ export class Valuer implements Valuation {
       longest: mostInput,
       unbounded: most === undefined || unbounded !== undefined ? 1 : 0,
     }
-    return exact || this.#isNearCap(forecast, request.model) ? this.#exactly(request, forecast) : forecast
+    return exact || this.#isNearCap(forecast, request.model)
+      ? this.#exactly(request, forecast, safety)
+      : forecast
   }
 
   #isNearCap(forecast: TokenForecast, model: string): boolean {
@@ -175,12 +209,27 @@ export class Valuer implements Valuation {
     return most !== undefined && most > maxSpendNanoUsd * NEAR_CAP_SHARE
   }
 
-  #exactly(request: Countable, forecast: TokenForecast): TokenForecast {
+  #exactly(request: Countable, forecast: TokenForecast, safety?: number): TokenForecast {
     const counted = this.#count(request)
     if (!counted) return forecast
-    const ceiling = Math.ceil(counted.total * this.#options.settings.maxTokenSafety) + WRAPPING_TOKENS
-    const mostInput = Math.min(forecast.mostInput, ceiling)
+    const mostInput = Math.min(forecast.mostInput, this.#ceilingOf(request, counted, safety))
     return { ...forecast, input: counted.total, mostInput, longest: mostInput }
+  }
+
+  /** An exact count of the text is all but a ceiling; of an image, or for a model of which nothing is known, it is none. */
+  #ceilingOf(
+    request: Countable,
+    { total, images }: PromptTokens,
+    safety = this.#options.settings.maxTokenSafety,
+  ): number {
+    if (!familyOf(request.model).known) return Number.POSITIVE_INFINITY
+    const text = Math.ceil((total - images) * safety) + WRAPPING_TOKENS
+    return text + this.measure(request).mostImageTokens
+  }
+
+  /** Prompt tokens of one request, as exact as can be; undefined while nothing is loaded for counting. */
+  counted(request: Countable): PromptTokens | undefined {
+    return this.#count(request)
   }
 
   #count({ endpoint, model, bodyText }: Countable) {
@@ -213,6 +262,13 @@ export class Valuer implements Valuation {
     this.#options.emit({ kind: 'warning', code: 'estimate', message: `token estimates: ${assumption}` })
   }
 }
+
+const allDirect = (seal: SealLimits): SealLimits => ({
+  ...seal,
+  forceDirect: true,
+  maxDirectTokens: Math.max(seal.maxDirectTokens, seal.maxBatchTokens),
+  maxDirectNanoUsd: Math.max(seal.maxDirectNanoUsd, seal.maxBatchNanoUsd),
+})
 
 const groupOf = ({ endpoint, model }: Countable): string => `${endpoint} ${model}`
 

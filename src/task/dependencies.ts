@@ -1,5 +1,6 @@
 import type { RemoteApi } from '../batch/remote-api.ts'
 import type { Reporter } from '../progress/reporter.ts'
+import type { PilotReport } from '../requester/pilot-report.ts'
 import type { FileSystem } from '../state/file-system.ts'
 import type { Clock } from '../util/clock.ts'
 import type { Fetch } from '../util/fetch.ts'
@@ -13,6 +14,8 @@ export interface TaskDependencies {
   readonly stop?: AbortSignal | undefined
   /** Aborted to give up even on direct calls that are on the wire. */
   readonly cut?: AbortSignal | undefined
+  /** Asked after a pilot (`pilot`) whether the rest is to be sent. Default: whatever the option `yes` says. */
+  readonly confirm?: ((report: PilotReport) => Promise<boolean>) | undefined
   readonly reporters?: readonly Reporter[] | undefined
   /** Sends all HTTP requests, such as an emulator's. Default: the global `fetch`. */
   readonly fetch?: Fetch | undefined

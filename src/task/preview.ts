@@ -1,21 +1,19 @@
-import { inputsOf } from '../batch/embedding-inputs.ts'
-import type { QueueFile } from '../batch/queue-file.ts'
-import { type FileSize, type Sealing, sealAs, sealFor, withLine } from '../batch/sealing.ts'
 import { currentParams } from '../batch/task-state.ts'
-import { wireLine } from '../batch/wire-line.ts'
-import { TaskError } from '../errors.ts'
 import type { Endpoint } from '../openai/wire.ts'
 import type { ProgressEvent } from '../progress/events.ts'
 import { requestCounts, usageSoFar } from '../requester/context.ts'
 import type { View } from '../requester/draft.ts'
 import { requestedWipe } from '../requester/opening.ts'
-import { type PrepareOptions, prepareRequest } from '../requester/prepare.ts'
-import type { PreparedRequest } from '../requester/queue.ts'
+import type { PrepareOptions } from '../requester/prepare.ts'
+import type { QuoteGroup } from '../requester/quote-group.ts'
+import { openQuoting, type Quoting } from '../requester/quoting.ts'
 import { readTask } from '../requester/read-only-view.ts'
-import { requesterSettings } from '../requester/settings.ts'
-import { Valuer } from '../requester/valuer.ts'
+import { receiptOf } from '../requester/receipt.ts'
+import { requestPlaces } from '../requester/request-places.ts'
+import { newRequests } from '../requester/survey.ts'
 import type { FileSystem } from '../state/file-system.ts'
 import type { Clock } from '../util/clock.ts'
+import type { Fetch } from '../util/fetch.ts'
 import type { ResolvedOptions, Settings } from '../util/options.ts'
 import type { RunSummary, TaskRequest } from './task-types.ts'
 
@@ -30,21 +28,14 @@ export interface PreviewOptions {
   /** Takes the task as it is on disk, for hooks that look at it. */
   readonly setView: (view: View) => void
   readonly emit: (event: ProgressEvent) => void
+  readonly fetch: Fetch | undefined
+  readonly stop: AbortSignal | undefined
 }
 
-/** What one endpoint and model would get. */
-interface Group {
-  readonly endpoint: Endpoint
-  readonly model: string
-  requests: number
-  bytes: number
-  batches: number
-  direct: number
-  readonly example: string
-  open: FileSize
-}
-
-/** Shows what a run would send. Writes nothing, sends nothing, takes no lock. */
+/**
+ * Shows what a run would send, or with `quote` what it would cost. Writes nothing, sends nothing but what
+ * `fetchImageSizes` asks for, takes no lock. Throws `interrupted` when it is to stop.
+ */
 export async function previewTask(options: PreviewOptions): Promise<RunSummary> {
   const { settings, fs, emit, setParams } = options
   const { taskDir, name } = settings.options
@@ -54,19 +45,22 @@ export async function previewTask(options: PreviewOptions): Promise<RunSummary> 
   setParams(known ?? (await options.createParams()))
   emit({ kind: 'run-started', task: name, counts: requestCounts(view.state) })
   options.setView(view)
-  const { groups, added } = await collect(options, (key) => staysCommitted(view, key, settings.options))
-  const details = describe(groups, added, view.state.counters.pending)
+  const { quoter, quote } = await collect(options, view)
+  const found = settings.options.quote ? quote(view.state) : undefined
   const { counters, spending, tally } = view.state
+  const awaitingVerdict = requestPlaces(view.state, view.requests).received
   return {
     name,
     complete: false,
-    outcome: 'dry-run',
-    details,
+    outcome: found ? 'quote' : 'dry-run',
+    details: found ? [] : describe(quoter.groups, counters.pending),
+    ...(found && { quote: found }),
     ...counters,
-    added,
+    added: quoter.groups.reduce((sum, { quoted }) => sum + quoted.requests, 0),
     judged: 0,
     usage: usageSoFar(view.state),
     cost: spending.costNanoUsd / 1e9,
+    receipt: receiptOf(view.state, { awaitingVerdict }),
     batches: tally.batches,
     directSets: tally.directSets,
     retries: tally.retries,
@@ -86,83 +80,36 @@ function staysCommitted({ requests }: View, key: string, options: ResolvedOption
   return state !== 'failed' || (scope !== 'failed' && !options.retryFailed)
 }
 
-async function collect(
-  { prepare, generate, settings, clock, emit }: PreviewOptions,
-  isCommitted: (key: string) => boolean,
-) {
-  const valuer = new Valuer({ settings: requesterSettings(settings.options), clock, emit })
-  const groups = new Map<string, Group>()
-  const hashes = new Map<string, string>()
-  for await (const request of generate()) {
-    const prepared = prepareRequest(request, prepare)
-    if (isCommitted(prepared.key)) continue
-    const known = hashes.get(prepared.key)
-    if (known !== undefined && known !== prepared.hash) {
-      throw new TaskError(
-        'duplicate_key',
-        `key ${JSON.stringify(prepared.key)} was given twice with different bodies`,
-      )
-    }
-    if (known !== undefined) continue
-    hashes.set(prepared.key, prepared.hash)
-    const measured = valuer.measured(prepared)
-    valuer.check(measured)
-    await valuer.sample([measured])
-    addTo(groups, measured, valuer)
+/** What would be sent: the requests of a pass that are not committed, put together as the queue would. */
+async function collect(given: PreviewOptions, view: View): Promise<Quoting> {
+  const { prepare, generate, settings, clock, emit, fetch, stop } = given
+  const { options } = settings
+  const tell = options.quote ? withoutEstimates(emit) : emit
+  const quoting = openQuoting({ options, clock, emit: tell, fetch, stop })
+  const isCommitted = (key: string): boolean => staysCommitted(view, key, options)
+  for await (const { prepared } of newRequests({ requests: generate(), prepare, isCommitted }))
+    await quoting.quoter.add(prepared)
+  await quoting.quoter.finish()
+  return quoting
+}
+
+/** A quote names its assumptions itself. */
+const withoutEstimates =
+  (emit: (event: ProgressEvent) => void) =>
+  (event: ProgressEvent): void => {
+    if (event.kind !== 'warning' || event.code !== 'estimate') emit(event)
   }
-  for (const group of groups.values()) closeOpen(group, sealAs(asFile(group), valuer.sealing))
-  return { groups: [...groups.values()], added: hashes.size }
-}
-
-function addTo(groups: Map<string, Group>, request: PreparedRequest, valuer: Valuer): void {
-  const { endpoint, model, bodyText } = request
-  const example = wireLine('r1-0', endpoint, bodyText)
-  const id = `${endpoint} ${model}`
-  const group = groups.get(id) ?? {
-    endpoint,
-    model,
-    requests: 0,
-    bytes: 0,
-    batches: 0,
-    direct: 0,
-    example,
-    open: emptyFile(model),
-  }
-  groups.set(id, group)
-  const bytes = Buffer.byteLength(example) + 1
-  const inputs = inputsOf(endpoint, bodyText) ?? 0
-  const tokens = valuer.forecast(request)
-  const line = { bytes, inputs, tokens }
-  const as = sealFor(asFile(group), line, valuer.sealing)
-  if (as) closeOpen(group, as)
-  group.requests++
-  group.bytes += bytes
-  group.open = withLine(group.open, line)
-}
-
-const emptyFile = (model: string): FileSize => ({ model, requests: 0, bytes: 0 })
-
-function closeOpen(group: Group, as: Sealing['as']): void {
-  if (group.open.requests === 0) return
-  if (as === 'batch') group.batches++
-  else group.direct += group.open.requests
-  group.open = emptyFile(group.model)
-}
-
-const asFile = ({ endpoint, open }: Group): QueueFile => {
-  const { inputs, tokens, ...sizes } = open
-  const known = { ...(inputs !== undefined && { inputs }), ...(tokens && { tokens }) }
-  return { phase: 'open', id: 0, endpoint, live: open.requests, passed: 0, ...sizes, ...known }
-}
 
 const EXAMPLE_LENGTH = 1_500
 
-function describe(groups: readonly Group[], added: number, pending: number): string[] {
+function describe(groups: readonly QuoteGroup[], pending: number): string[] {
+  const added = groups.reduce((sum, { quoted }) => sum + quoted.requests, 0)
   const lines = [`${added} new requests, ${pending} committed ones still pending`]
-  for (const { endpoint, model, requests, bytes, batches, direct, example } of groups) {
+  for (const { quoted, example } of groups) {
+    const { model, endpoint, requests, bytes, batches, directRequests } = quoted
     const megabytes = (bytes / 1e6).toFixed(2)
     lines.push(
-      `${model} at ${endpoint}: ${requests} requests, ${megabytes} MB, as ${batches} batches and ${direct} direct calls`,
+      `${model} at ${endpoint}: ${requests} requests, ${megabytes} MB, as ${batches} batches and ${directRequests} direct calls`,
     )
     lines.push(
       `first request: ${example.length > EXAMPLE_LENGTH ? `${example.slice(0, EXAMPLE_LENGTH)}...` : example}`,

@@ -1,8 +1,9 @@
 import { usageSoFar } from '../requester/context.ts'
 import { FAILED_FILE } from '../requester/files.ts'
-import type { GPTRequester } from '../requester/requester.ts'
+import type { GPTRequester, RunOutcome } from '../requester/requester.ts'
 import type { ResolvedOptions } from '../util/options.ts'
 import type { TaskOutput } from './output.ts'
+import type { PilotEnd } from './pilot.ts'
 import { PROJECTED } from './project-output.ts'
 import type { RunSummary } from './task-types.ts'
 
@@ -10,6 +11,7 @@ export interface RunTally {
   readonly added: number
   readonly judged: number
   readonly elapsedMs: number
+  readonly pilot: PilotEnd | undefined
 }
 
 const NANO = 1e9
@@ -19,21 +21,23 @@ export function summarise(
   requester: GPTRequester,
   output: TaskOutput,
   options: ResolvedOptions,
-  tally: RunTally,
+  { pilot, ...tally }: RunTally,
 ): RunSummary {
   const { state } = requester
   const { spending, counters } = state
   const outcome = requester.outcome
-  const kind = !options.run ? 'no-run' : outcome.kind
+  const kind = !options.run ? 'no-run' : endOf(outcome.kind, pilot)
   return {
     name: options.name,
     complete: kind === 'complete',
     outcome: kind,
     details: outcome.details,
+    ...(pilot?.report && { pilot: pilot.report }),
     ...counters,
     ...tally,
     usage: usageSoFar(state),
     cost: spending.costNanoUsd / NANO,
+    receipt: requester.receipt,
     batches: state.tally.batches,
     directSets: state.tally.directSets,
     retries: state.tally.retries,
@@ -41,6 +45,10 @@ export function summarise(
     failedFile: requester.fileLength(FAILED_FILE) > 0 ? requester.path(FAILED_FILE) : undefined,
   }
 }
+
+/** After a pilot nothing is pending, and yet the task is not complete. */
+const endOf = (kind: RunOutcome, pilot: PilotEnd | undefined): RunSummary['outcome'] =>
+  pilot?.report && !pilot.goesOn && kind === 'complete' ? 'pilot' : kind
 
 function outputFiles(requester: GPTRequester, output: TaskOutput, parts: number): string[] {
   if (requester.fileLength(output.suffix(1)) === 0) return []

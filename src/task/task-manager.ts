@@ -54,8 +54,8 @@ export abstract class TaskManager<Answer = unknown> {
 
   /** Checks the options and stores them; nothing else happens before `run`. Throws UsageError. */
   constructor(options: TaskManagerOptions) {
-    const { flags, stop, cut, reporters, fetch, api, clock, fs, env, ...input } = options
-    this.#dependencies = { flags, stop, cut, reporters, fetch, api, clock, fs, env }
+    const { flags, stop, cut, confirm, reporters, fetch, api, clock, fs, env, ...input } = options
+    this.#dependencies = { flags, stop, cut, confirm, reporters, fetch, api, clock, fs, env }
     this.#settings = resolveOptions(input, env)
     this.options = this.#settings.options
     this.flags = Object.freeze({ ...flags })
@@ -63,8 +63,8 @@ export abstract class TaskManager<Answer = unknown> {
   }
 
   /**
-   * Yields the task's requests, lazily: it is pulled only as fast as there is room. Called when a run starts, and
-   * again after verdicts with `more`. May always yield everything: keys that are committed are skipped.
+   * Yields the task's requests, lazily: it is pulled only as fast as there is room. Called when a run starts (with a
+   * pilot before it, too), and again after verdicts with `more`. May always yield everything: keys that are committed are skipped.
    */
   abstract generateRequests(): Requests
 

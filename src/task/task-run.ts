@@ -1,6 +1,6 @@
 import type { z } from 'zod'
 import type { SampleStanding } from '../batch/request-table.ts'
-import type { Verdict } from '../batch/verdict.ts'
+import { retry, type Verdict } from '../batch/verdict.ts'
 import { errorText, NightshiftError, TaskError } from '../errors.ts'
 import { ENDPOINTS, type Endpoint } from '../openai/wire.ts'
 import type { ProgressEvent } from '../progress/events.ts'
@@ -18,10 +18,11 @@ import { CommitWindow } from './commit-window.ts'
 import type { TaskDependencies } from './dependencies.ts'
 import type { TaskOutput } from './output.ts'
 import { Pass } from './pass.ts'
+import { type PilotEnd, runPilot } from './pilot.ts'
 import { previewTask } from './preview.ts'
 import { Processing } from './processing.ts'
 import { projectOutput } from './project-output.ts'
-import { readResult } from './read-result.ts'
+import { type Reading, readResult } from './read-result.ts'
 import { summarise } from './summary.ts'
 import type { RequestInHand, RunSummary, TaskFailure, TaskRequest, TaskResponse } from './task-types.ts'
 
@@ -47,6 +48,8 @@ export interface TaskRunOptions<Answer> {
   readonly setParams: (params: unknown) => void
 }
 
+type Generated = Iterable<TaskRequest<Endpoint>> | AsyncIterable<TaskRequest<Endpoint>>
+
 const DEFAULT_ENDPOINT: Endpoint = '/v1/chat/completions'
 /** How often a long pass over known requests lets others run. */
 const YIELD_EVERY = 512
@@ -69,6 +72,7 @@ export class TaskRun<Answer> {
   #added = 0
   #judged = 0
   #passes = 0
+  #pilot: PilotEnd | undefined
   /** What a hook is looking at, by sample: of each at most one reply. */
   readonly #inHand = new Map<string, 'succeeded' | 'failed'>()
   /** Samples that asked for more since the last pass began. */
@@ -95,7 +99,8 @@ export class TaskRun<Answer> {
 
   async run(): Promise<RunSummary> {
     try {
-      return this.#options.settings.options.dryRun ? await this.#preview() : await this.#runOpened()
+      const { dryRun, quote } = this.#options.settings.options
+      return dryRun || quote ? await this.#preview() : await this.#runOpened()
     } finally {
       await this.#reporters.close(REPORTER_CLOSE_MS, this.#options.dependencies.clock ?? systemClock)
     }
@@ -108,13 +113,15 @@ export class TaskRun<Answer> {
       fs: dependencies.fs ?? nodeFileSystem,
       clock: dependencies.clock ?? systemClock,
       prepare: this.#requesterOptions().prepare,
-      generate: () => this.#requests(),
+      generate: () => this.#toLookAt(this.#requests()),
       createParams: () => callHook('createParams', () => hooks.createParams()),
       setParams,
       setView: (view) => {
         this.#view = view
       },
       emit: (event) => this.#emit(event),
+      fetch: dependencies.fetch,
+      stop: dependencies.stop,
     })
   }
 
@@ -206,11 +213,27 @@ export class TaskRun<Answer> {
     const { hooks, settings } = this.#options
     const { requests } = requester.state.counters
     await callHook('onStart', () => hooks.onStart())
+    if (!(await this.#mayGoOn(requester))) return
     do {
       const pass = settings.options.onlyProcess ? undefined : this.#beginPass(requester)
       await this.#processResults(requester, pass)
     } while (this.#more.size > 0 && requester.outcome.kind === 'complete' && !settings.options.onlyProcess)
     this.#checkPutBack(requester, requests)
+  }
+
+  /** Runs the pilot, if there is to be one. False when the rest is not to be sent. */
+  async #mayGoOn(requester: GPTRequester): Promise<boolean> {
+    const { settings, dependencies } = this.#options
+    const { pilot: size, yes, onlyProcess } = settings.options
+    if (size === undefined || onlyProcess) return true
+    const { confirm = async () => yes } = dependencies
+    const { requests } = requester.state.counters
+    const generate = () => this.#toLookAt(this.#requests())
+    const process = () => this.#processResults(requester)
+    const isStopping = () => this.#isStopping
+    this.#pilot = await runPilot({ requester, size, generate, process, isStopping, confirm })
+    this.#added += requester.state.counters.requests - requests
+    return this.#pilot.goesOn
   }
 
   /** Failed requests that were put back have no body any more: only the hook can bring them again. */
@@ -279,12 +302,23 @@ export class TaskRun<Answer> {
     if (requester.changedBodies > 0) this.#warnChangedBodies(requester.changedBodies)
   }
 
+  /** The same requests, only to be looked at; says which hook it was when it throws. */
+  async *#toLookAt(requests: Generated): AsyncGenerator<TaskRequest<Endpoint>> {
+    try {
+      yield* requests
+    } catch (error) {
+      if (NightshiftError.is(error)) throw error
+      const message = `generateRequests failed: ${errorText(error)}. It was only looked at: nothing of it was added or sent.`
+      throw new TaskError('hook_failed', message, { cause: error })
+    }
+  }
+
   #warnChangedBodies(count: number): void {
     const message = `${count} keys were given another body than when they were committed; the first body stays in force (--wipe-requests or other keys change that)`
     this.#emit({ kind: 'warning', code: 'changed_bodies', message })
   }
 
-  #requests(): Iterable<TaskRequest<Endpoint>> | AsyncIterable<TaskRequest<Endpoint>> {
+  #requests(): Generated {
     const requests = this.#options.hooks.generateRequests()
     if (typeof requests === 'object' && (Symbol.iterator in requests || Symbol.asyncIterator in requests))
       return requests
@@ -295,15 +329,20 @@ export class TaskRun<Answer> {
   }
 
   async #process(requester: GPTRequester, result: RequestResult): Promise<void> {
-    const verdict = await this.#verdictOn(result)
+    const { options } = this.#options.settings
+    const reading = readResult(result, this.#schemas.for(result), options.maxRetries)
+    const verdict = await this.#verdictOn(result, reading)
     if (verdict.kind !== 'retry' && verdict.more) this.#more.add(result.sample)
     this.#judged++
-    await this.#window.follow(requester.judge(result, verdict))
+    // What is accepted in place of an answer is for this task to decide, each time.
+    const isReusable = reading.kind === 'response'
+    await this.#window.follow(requester.judge(result, verdict, { isReusable }))
   }
 
-  async #verdictOn(result: RequestResult): Promise<Verdict> {
-    const { hooks, settings } = this.#options
-    const reading = readResult(result, this.#schemas.for(result), settings.options.maxRetries)
+  async #verdictOn(result: RequestResult, reading: Reading<Answer>): Promise<Verdict> {
+    const { hooks } = this.#options
+    // It says nothing of the request, which was not tried.
+    if (reading.kind === 'failure' && result.via === 'reused') return retry(reading.failure.message)
     const hook = reading.kind === 'response' ? 'processResponse' : 'processFailure'
     this.#inHand.set(result.sample, reading.kind === 'response' ? 'succeeded' : 'failed')
     try {
@@ -330,6 +369,7 @@ export class TaskRun<Answer> {
       added: this.#added,
       judged: this.#judged,
       elapsedMs,
+      pilot: this.#pilot,
     })
   }
 

@@ -1,6 +1,9 @@
 import type { Choice, ReplyWarning, ToolCall } from '../batch/reply.ts'
 import type { Remembered } from '../batch/request-table.ts'
 import type { Endpoint, EndpointBodies } from '../openai/wire.ts'
+import type { PilotReport } from '../requester/pilot-report.ts'
+import type { Quote } from '../requester/quote.ts'
+import type { Receipt } from '../requester/receipt.ts'
 import type { TokenUsage } from '../requester/request-result.ts'
 import type { RunOutcome } from '../requester/requester.ts'
 
@@ -95,8 +98,8 @@ export interface RunSummary {
   readonly name: string
   /** Nothing is left to do: every request has succeeded or failed for good. */
   readonly complete: boolean
-  /** `only-process`, `limits`, `failed-batches`, `pass-ratio` and `interrupted` can be resumed by running again. */
-  readonly outcome: RunOutcome | 'no-run' | 'dry-run'
+  /** `only-process`, `limits`, `failed-batches`, `pass-ratio`, `pilot` and `interrupted` can be resumed by running again. */
+  readonly outcome: RunOutcome | 'no-run' | 'dry-run' | 'quote' | 'pilot'
   /** More about the outcome, for people. */
   readonly details: readonly string[]
   /** Requests committed so far, over all runs. */
@@ -112,10 +115,16 @@ export interface RunSummary {
   readonly usage: TokenUsage
   /** USD spent so far, over all runs; a lower bound when replies came from models without a known price. */
   readonly cost: number
+  /** What the task and this run of it used, cost and saved, exactly. */
+  readonly receipt: Receipt
   readonly batches: number
   readonly directSets: number
   readonly retries: number
   readonly elapsedMs: number
+  /** Of a run with `quote`. */
+  readonly quote?: Quote
+  /** Of a run with `pilot` whose pilot was completed. */
+  readonly pilot?: PilotReport
   /** Files of the output, in order; empty before the first line. */
   readonly output: readonly string[]
   /** The file of failed requests, when there are any. */

@@ -21,6 +21,8 @@ export interface BodyMeasure {
   readonly textBytes: number
   /** All images, by formula; one of unknown size counts as `ASSUMED_IMAGE_SIZE`. */
   readonly imageTokens: number
+  /** Ceiling of the same; what is certain of an image is only what stands in the body. */
+  readonly mostImageTokens: number
   /**
    * Ceiling of the prompt's tokens, unless `unbounded` says why there is none: a token has at least one byte, an image
    * whose size is not in the body costs the most that any can, and something on top for frames and declarations.
@@ -53,6 +55,7 @@ export function measureBody(endpoint: Endpoint, body: JsonObject, facts: Measure
   return {
     textBytes,
     imageTokens: seen.imageTokens,
+    mostImageTokens: seen.mostImageTokens,
     mostInputTokens:
       textBytes + seen.mostImageTokens + seen.messages * PER_MESSAGE + declarations + FIXED_ALLOWANCE,
     assumedImages: seen.assumedImages,

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { DEADLINE_ALLOWED, deadlineSchema } from './duration.ts'
 import type { OptionEntry, OptionFacts, OptionInput, OptionOutput, OptionTable } from './option-entry.ts'
 
 /** Node's timers fire at once when they are asked to wait longer than this. */
@@ -61,6 +62,20 @@ export const optionTable = {
   dryRun: action(flag(false), 'Show what would be done; nothing is sent and no file is changed', {
     old: ['dryrun'],
   }),
+  quote: action(
+    flag(false),
+    'Say what the new requests would cost, and what the limits let be sent; nothing is sent and no file is changed',
+  ),
+  fetchImageSizes: action(
+    flag(false),
+    'With --quote: read the sizes of remote images from their first bytes; otherwise 1024 x 1024 pixels are assumed',
+  ),
+  pilot: action(
+    whole(1).optional(),
+    'Send so many requests first, directly and spread over the task; then show what came of them and what the rest will cost, and ask before going on',
+    { unit: 'requests' },
+  ),
+  yes: action(flag(false), 'Go on after a pilot without asking'),
   onlyProcess: action(flag(false), 'Collect what was sent already; nothing new is generated or sent'),
   wipeRequests: action(
     flag(false),
@@ -167,6 +182,11 @@ export const optionTable = {
     'How long to wait for an exhausted account or a dead network before the run stops',
     { unit: 's' },
   ),
+  deadline: pace(
+    deadlineSchema.optional(),
+    'When all is to be done: batches while they will make it, then flex calls, then direct calls, within all limits; at that time the run stops. A time span counts from the start of this run; a point in time is the same for every run',
+    { value: 'time', allowed: DEADLINE_ALLOWED },
+  ),
   createGraceMs: pace(
     whole(0, LONGEST_TIMER_MS).default(30_000),
     'How long to look for a batch whose creation got no clear answer before it is created anew',
@@ -263,6 +283,15 @@ export const optionTable = {
     z.number().min(0).optional(),
     'Hard cap on what the task may cost in its whole life: the worst case of every request is set aside before it is sent, so it is never passed; every request needs a maximum of output tokens',
     { unit: 'USD' },
+  ),
+  cache: money(
+    z.string().min(1).optional(),
+    'Folder of answers that tasks share: a request whose endpoint and body were answered before gets that answer and costs nothing; accepted answers are kept there',
+    { value: 'dir', allowed: 'the path of a folder' },
+  ),
+  dedupe: money(
+    flag(false),
+    'Ask identical requests of the task once: those that are added while the first waits for its answer get the same; with --cache later ones, too',
   ),
   costInputDirectMtoken: price('Price of a million prompt tokens by direct calls; default: the price table'),
   costInputCachedMtoken: price('The same for prompt tokens from the cache'),

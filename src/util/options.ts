@@ -1,3 +1,4 @@
+import { isAbsolute, join, resolve } from 'node:path'
 import { z } from 'zod'
 import { UsageError } from '../errors.ts'
 import type { OptionEntry, OptionShape, OptionTable } from './option-entry.ts'
@@ -22,6 +23,13 @@ export interface Environment {
   readonly project: string | undefined
   /** The option `endpoint`, else `OPENAI_ENDPOINT`. */
   readonly endpoint: ResolvedOptions['endpoint']
+  /** `OPENAI_ADMIN_KEY`: may read what the account is limited to. */
+  readonly adminKey: Secret | undefined
+  /**
+   * Where tasks share what they know of an account: `NIGHTSHIFT_STATE_DIR`, else `nightshift` in `XDG_STATE_HOME`, else
+   * in `.local/state` of `HOME`; undefined when none of them is set.
+   */
+  readonly stateDir: string | undefined
   /** False when `NO_COLOR` is set or `TERM` is `dumb`. */
   readonly color: boolean
 }
@@ -139,9 +147,10 @@ function parseEnvironment(input: TaskOptions, env: EnvironmentVariables): Parsed
     if (!result.success && given === undefined) problems.push(badVariable(entry, told))
     return result.data
   }
-  const apiKey = variable(env, 'OPENAI_API_KEY')
   const value: Environment = {
-    apiKey: apiKey === undefined ? undefined : new Secret(apiKey),
+    apiKey: secret(env, 'OPENAI_API_KEY'),
+    adminKey: secret(env, 'OPENAI_ADMIN_KEY'),
+    stateDir: stateDirOf(env),
     baseUrl: effective(optionTable.clientBaseUrl, input.clientBaseUrl),
     organization: effective(optionTable.openaiOrganization, input.openaiOrganization),
     project: effective(optionTable.openaiProject, input.openaiProject),
@@ -153,6 +162,21 @@ function parseEnvironment(input: TaskOptions, env: EnvironmentVariables): Parsed
 
 const variable = (env: EnvironmentVariables, name: string): string | undefined =>
   env[name]?.trim() || undefined
+
+const secret = (env: EnvironmentVariables, name: string): Secret | undefined => {
+  const value = variable(env, name)
+  return value === undefined ? undefined : new Secret(value)
+}
+
+function stateDirOf(env: EnvironmentVariables): string | undefined {
+  const own = variable(env, 'NIGHTSHIFT_STATE_DIR')
+  if (own !== undefined) return resolve(own)
+  const shared = variable(env, 'XDG_STATE_HOME')
+  // Its specification: a relative path is no path.
+  if (shared !== undefined && isAbsolute(shared)) return join(shared, 'nightshift')
+  const home = variable(env, 'HOME')
+  return home === undefined ? undefined : join(home, '.local', 'state', 'nightshift')
+}
 
 const badVariable = (entry: OptionEntry, value: unknown): Problem => ({
   code: 'bad_option',

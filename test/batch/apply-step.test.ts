@@ -1,11 +1,13 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { applyStep, ImpossibleStep } from '../../src/batch/apply-step.ts'
+import { budgetOf } from '../../src/batch/budget.ts'
 import { RequestIndex } from '../../src/batch/request-index.ts'
 import type { RequestTable } from '../../src/batch/request-table.ts'
-import { type Step, stepSchema } from '../../src/batch/steps.ts'
+import { type Step, type StepOf, stepSchema } from '../../src/batch/steps.ts'
 import { initialState, type TaskState } from '../../src/batch/task-state.ts'
 import { PHASES, queueFile } from '../support/queue-files.ts'
+import { hasCap, MOST, NaiveReserves } from '../support/step-money.ts'
 import { lives, type Move, stepsOf } from '../support/step-walk.ts'
 import { dumpTask } from '../support/task-dump.ts'
 
@@ -41,6 +43,15 @@ function pendingByFile(table: RequestTable): Map<number, number> {
   return byFile
 }
 
+function callsOnWire(table: RequestTable, file: number): number {
+  let calls = 0
+  for (let request = 1; request <= table.last; request++) {
+    const record = table.get(request)
+    if (record.state === 'pending' && record.file === file && record.call === 'sent') calls++
+  }
+  return calls
+}
+
 const withState = (table: RequestTable, state: string) =>
   Array.from({ length: table.last }, (_, index) => table.get(index + 1)).filter((one) => one.state === state)
     .length
@@ -65,14 +76,37 @@ describe('after any life', () => {
     )
   })
 
-  test('every pending request is in exactly one file that is there, and that file counts it', () => {
+  test('every pending request that does not wait is in exactly one file that is there, and that file counts it', () => {
     fc.assert(
       fc.property(lives(60), (moves) => {
         live(moves, ({ files }, table) => {
           const counted = [...files.values()]
             .filter((file) => file.live !== 0)
             .map(({ id, live }) => [id, live])
-          expect(new Map(counted.map(([id, live]) => [id, live]))).toEqual(pendingByFile(table))
+          const byFile = pendingByFile(table)
+          byFile.delete(0)
+          expect(new Map(counted.map(([id, live]) => [id, live]))).toEqual(byFile)
+        })
+      }),
+    )
+  })
+
+  test('whoever is in no file waits behind one other that is pending, and nobody else waits for another', () => {
+    fc.assert(
+      fc.property(lives(60), (moves) => {
+        live(moves, (_, table) => {
+          const waiting: number[] = []
+          const followers: number[] = []
+          for (let request = 1; request <= table.last; request++) {
+            const { state, file } = table.get(request)
+            if (state === 'pending' && file === 0) waiting.push(request)
+            const follower = table.follower(request)
+            if (follower === 0) continue
+            expect(state).toBe('pending')
+            expect(follower).toBeGreaterThan(request)
+            followers.push(follower)
+          }
+          expect(followers.sort((a, b) => a - b)).toEqual(waiting)
         })
       }),
     )
@@ -100,13 +134,42 @@ describe('after any life', () => {
       fc.property(lives(60), (moves) => {
         let before = initialState.spending
         live(moves, ({ spending }) => {
-          const { sentRequests, ...rest } = spending
-          expect(sentRequests).toBeGreaterThanOrEqual(0)
+          const { sentRequests, sentInputTokens, sentNanoUsd, ...rest } = spending
+          for (const sent of [sentRequests, sentInputTokens, sentNanoUsd])
+            expect(sent).toBeGreaterThanOrEqual(0)
           for (const [name, amount] of Object.entries(rest))
             expect(amount).toBeGreaterThanOrEqual(before[name as keyof typeof rest])
           before = spending
         })
       }),
+    )
+  })
+
+  test('as much is reserved as its steps add up to, and only for what can still cost something', () => {
+    fc.assert(
+      fc.property(lives(80), (moves) => {
+        const { state, steps } = live(moves)
+        const naive = new NaiveReserves()
+        for (const step of steps) naive.note(step)
+        expect(budgetOf(state).reservedNanoUsd).toBe(naive.total)
+      }),
+      { numRuns: 1000 },
+    )
+  })
+
+  test('nothing is reserved for a batch that was received, and for direct calls as much as is on the wire', () => {
+    fc.assert(
+      fc.property(lives(80), (moves) => {
+        live(moves, ({ files }, table) => {
+          for (const file of files.values()) {
+            const { id, phase, reserved = 0 } = file
+            expect(reserved).toBeGreaterThanOrEqual(0)
+            if (phase === 'received' || phase === 'sealed' || phase === 'open') expect(reserved).toBe(0)
+            if (phase === 'direct') expect(reserved).toBe(hasCap(file) ? MOST * callsOnWire(table, id) : 0)
+          }
+        })
+      }),
+      { numRuns: 200 },
     )
   })
 
@@ -174,7 +237,7 @@ test('no step changes a state that was there before', () => {
 test('lives reach every kind of step and every phase of a file', () => {
   const kinds = new Set<string>()
   const phases = new Set<string>()
-  for (const moves of fc.sample(lives(80), { numRuns: 150, seed: 7 })) {
+  for (const moves of fc.sample(lives(80), { numRuns: 400, seed: 7 })) {
     const { steps } = live(moves, ({ files }) => {
       for (const { phase } of files.values()) phases.add(phase)
     })
@@ -182,7 +245,7 @@ test('lives reach every kind of step and every phase of a file', () => {
   }
   const all = stepSchema.options.map((one) => one.shape.kind.value)
   expect([...kinds].sort()).toEqual([...all].sort())
-  expect(phases.size).toBe(10)
+  expect(phases.size).toBe(PHASES.length)
 })
 
 function isPossible(state: TaskState, step: Step): boolean {
@@ -194,6 +257,83 @@ function isPossible(state: TaskState, step: Step): boolean {
     return false
   }
 }
+
+describe('what an attempt was given when it began', () => {
+  const file = 1
+  const money = { at: 5, expectedNanoUsd: 7, reserved: 90 }
+  const attempt: readonly Step[] = [
+    { kind: 'open', file, endpoint: '/v1/responses', model: 'm' },
+    { kind: 'add', file, first: 1, keys: ['a'], hashes: ['00'.repeat(8)], bytes: 10 },
+    { kind: 'seal', file, as: 'batch' },
+    { kind: 'intent', file, tag: 't', ...money },
+    { kind: 'uploaded', file, inputFileId: 'f' },
+    { kind: 'doubt', file, why: 'timeout' },
+  ]
+  const givenUp: readonly Step[] = [...attempt, { kind: 'abandoned', file, why: 'no batch', litter: [] }]
+  const late: Step = { kind: 'created', file, batchId: 'b', inputFileId: 'f', adopted: true, tag: 't' }
+  const stateAfter = (...steps: readonly Step[]): TaskState => {
+    const table = new RequestIndex()
+    return steps.reduce((state, step) => applyStep(state, table, step), initialState)
+  }
+  const given = { pricedAt: 5, expectedNanoUsd: 7, reserved: 90 }
+
+  test('is with its batch for as long as that can cost something', () => {
+    const adopted = stateAfter(...attempt, { kind: 'created', file, batchId: 'b', inputFileId: 'f' })
+    expect(adopted.files.get(1)).toMatchObject(given)
+    const ended = { kind: 'ended', file, status: 'completed', outputFileId: 'o' } as const
+    const usage = { input: 0, cachedInput: 0, cacheWrite: 0, output: 0, reasoning: 0 }
+    const batch = [...attempt, { ...late, tag: undefined }, ended] as const
+    expect(budgetOf(stateAfter(...batch)).reservedNanoUsd).toBe(90)
+    const received = stateAfter(...batch, { kind: 'received', file, usage, costNanoUsd: 20 })
+    expect(budgetOf(received)).toEqual({ spentNanoUsd: 20, uncertainNanoUsd: 0, reservedNanoUsd: 0 })
+  })
+
+  test('stays charged when the batch was completed and its answers are nowhere to be seen', () => {
+    const usage = { input: 0, cachedInput: 0, cacheWrite: 0, output: 0, reasoning: 0 }
+    const created: Step = { kind: 'created', file, batchId: 'b', inputFileId: 'f' }
+    const budgetAfter = (over: Partial<StepOf<'ended'>>) => {
+      const ended: Step = { kind: 'ended', file, status: 'completed', ...over }
+      return budgetOf(stateAfter(...attempt, created, ended, { kind: 'received', file, usage }))
+    }
+    const charged = { spentNanoUsd: 0, uncertainNanoUsd: 90, reservedNanoUsd: 0 }
+    expect(budgetAfter({})).toEqual(charged)
+    for (const over of [{ status: 'expired' }, { outputFileId: 'o' }, { usage }] as const)
+      expect(budgetAfter(over)).toEqual({ ...charged, uncertainNanoUsd: 0 })
+  })
+
+  test('is given back when the attempt is given up, and is not given to the next one', () => {
+    expect(budgetOf(stateAfter(...givenUp)).reservedNanoUsd).toBe(0)
+    const next = stateAfter(...givenUp, { kind: 'intent', file, tag: 'u' })
+    for (const name of ['reserved', 'pricedAt', 'expectedNanoUsd'])
+      expect(next.files.get(1)).not.toHaveProperty(name)
+  })
+
+  test.each<[string, readonly Step[]]>([
+    ['a file that waits', []],
+    ['a file with another attempt', [{ kind: 'intent', file, tag: 'u', at: 6, reserved: 80 }]],
+  ])('comes back with its batch when that turns up late, as the batch of %s', (_, between) => {
+    const state = stateAfter(...givenUp, ...between, late)
+    expect(state.files.get(1)).toMatchObject(given)
+    expect(budgetOf(state).reservedNanoUsd).toBe(90)
+    expect(state.spending.sentNanoUsd).toBe(7)
+  })
+
+  test('comes back with its batch when that turns up late beside the batch of its file', () => {
+    const other: readonly Step[] = [
+      { kind: 'intent', file, tag: 'u', at: 6, reserved: 80 },
+      { kind: 'uploaded', file, inputFileId: 'g' },
+      { kind: 'created', file, batchId: 'c', inputFileId: 'g' },
+    ]
+    const stray: Step = { kind: 'stray', tag: 't', batchId: 'b', status: 'in_progress', litter: [], file }
+    const state = stateAfter(...givenUp, ...other, stray)
+    expect(budgetOf(state).reservedNanoUsd).toBe(80 + 90)
+    expect(state.strays.get('b')).toMatchObject({ reserved: 90, pricedAt: 5 })
+    const settled: Step = { kind: 'stray-settled', batchId: 'b', litter: [] }
+    const ended: Step = { kind: 'stray-ended', batchId: 'b', status: 'cancelled' }
+    expect(budgetOf(stateAfter(...givenUp, ...other, stray, ended)).reservedNanoUsd).toBe(80 + 90)
+    expect(budgetOf(stateAfter(...givenUp, ...other, stray, ended, settled)).reservedNanoUsd).toBe(80)
+  })
+})
 
 describe('a step that cannot follow', () => {
   const open: Step = { kind: 'open', file: 1, endpoint: '/v1/responses', model: 'm' }

@@ -4,29 +4,29 @@ import { applyStep } from '../../src/batch/apply-step.ts'
 import { inputsOf, inputsOfBody, MAX_EMBEDDING_INPUTS } from '../../src/batch/embedding-inputs.ts'
 import { BatchLint, type LintFinding } from '../../src/batch/lint.ts'
 import { RequestIndex } from '../../src/batch/request-index.ts'
-import type { SealSettings } from '../../src/batch/sealing.ts'
 import { stepSchema } from '../../src/batch/steps.ts'
 import { initialState, type TaskState } from '../../src/batch/task-state.ts'
 import { Draft } from '../../src/requester/draft.ts'
 import { enqueueAgain, enqueueNew, type PreparedRequest } from '../../src/requester/queue.ts'
 import { embedding } from '../support/embeddings.ts'
+import { plainValuer } from '../support/valuation.ts'
 
-const SETTINGS: SealSettings = {
-  forceDirect: false,
+const seal = {
   minBatchRequests: 3,
   maxBatchRequests: 50_000,
   maxBatchBytes: 100_000_000,
   maxDirectRequests: 50,
 }
+const valuer = plainValuer({ seal })
 
 const newDraft = () => new Draft({ state: initialState, requests: new RequestIndex() }, () => 0)
 
-function filled(counts: readonly number[], settings = SETTINGS): Draft {
+function filled(counts: readonly number[], by = valuer): Draft {
   const draft = newDraft()
   enqueueNew(
     draft,
     counts.map((count, at) => embedding(`k${at}`, count)),
-    settings,
+    by,
   )
   return draft
 }
@@ -109,10 +109,10 @@ describe('a queue of embeddings', () => {
   })
 
   test('has a batch of few requests when they are as many inputs as can be', () => {
-    const phases = (settings?: SealSettings) =>
-      [...filled([30_000, 30_000], settings).state.files.values()].map(({ phase }) => phase)
+    const phases = (by = valuer) =>
+      [...filled([30_000, 30_000], by).state.files.values()].map(({ phase }) => phase)
     expect(phases()).toEqual(['sealed', 'open'])
-    expect(phases({ ...SETTINGS, forceDirect: true })).toEqual(['direct', 'open'])
+    expect(phases(plainValuer({ seal: { ...seal, forceDirect: true } }))).toEqual(['direct', 'open'])
   })
 
   test('counts the lines that are queued again, several in one step as well', () => {
@@ -121,7 +121,7 @@ describe('a queue of embeddings', () => {
     for (const request of [1, 2, 3]) {
       const { bodyText } = embedding('k', request * 10)
       const line = { endpoint: '/v1/embeddings', model: 'e', bodyText } as const
-      enqueueAgain(draft, request, line, { why: 'unsent' }, SETTINGS)
+      enqueueAgain(draft, request, line, { why: 'unsent' }, valuer)
     }
     expect(draft.state.files.get(2)).toMatchObject({ requests: 3, inputs: 60 })
     expect(draft.group().steps.filter(({ kind }) => kind === 'requeue')).toMatchObject([{ inputs: 60 }])
@@ -132,7 +132,7 @@ describe('a queue of embeddings', () => {
     const draft = newDraft()
     draft.apply({ kind: 'open', file: 1, endpoint: '/v1/embeddings', model: 'e' })
     draft.apply({ kind: 'add', file: 1, first: 1, keys: ['a'], hashes: ['0'], bytes: 100 })
-    enqueueNew(draft, [embedding('b', 1)], SETTINGS)
+    enqueueNew(draft, [embedding('b', 1)], valuer)
     expect([...draft.state.files.values()].map(({ id, phase, requests }) => [id, phase, requests])).toEqual([
       [1, 'sealed', 1],
       [2, 'open', 1],
@@ -143,7 +143,7 @@ describe('a queue of embeddings', () => {
 test('requests of other endpoints have no inputs in the ledger', () => {
   const draft = newDraft()
   const request: PreparedRequest = { ...embedding('a', 2), endpoint: '/v1/responses' }
-  enqueueNew(draft, [request], SETTINGS)
+  enqueueNew(draft, [request], valuer)
   expect(JSON.stringify(draft.group().steps)).not.toContain('inputs')
   expect(draft.state.files.get(1)).not.toHaveProperty('inputs')
 })

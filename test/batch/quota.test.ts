@@ -12,6 +12,8 @@ import {
   quotaPool,
   release,
   reserve,
+  reservedOf,
+  standInLine,
 } from '../../src/batch/quota.ts'
 
 const NOW = Date.UTC(2026, 0, 1)
@@ -246,4 +248,79 @@ test('whatever is done, a batch gets room exactly when there is room beside the 
     }),
     { numRuns: 300 },
   )
+})
+
+describe('tasks that wait for room', () => {
+  const MINUTE_MS = 60_000
+  const by = (task: string, tag: string, now: number, tokens = 60) => ask(tag, tokens, { task, now })
+  /** Asks, and stands in line when there is no room. */
+  const asking = (board: QuotaBoard, request: ReturnType<typeof ask>): [boolean, QuotaBoard] => {
+    const answer = reserve(board, request)
+    return answer.ok ? [true, answer.board] : [false, standInLine(board, request)]
+  }
+
+  test('get it in the order they came, and stand last again after they got some', () => {
+    let board = holding(knowing(100), by('x', 'x1', NOW))
+    let got: boolean
+    ;[got, board] = asking(board, by('a', 'a1', NOW + 1))
+    ;[got, board] = asking(board, by('b', 'b1', NOW + 2))
+    board = release(board, ['x1'])
+    ;[got, board] = asking(board, by('c', 'c1', NOW + 3))
+    expect(got).toBe(false)
+    ;[got, board] = asking(board, by('b', 'b1', NOW + 4))
+    expect(got).toBe(false)
+    ;[got, board] = asking(board, by('a', 'a1', NOW + 5))
+    expect(got).toBe(true)
+    ;[got, board] = asking(board, by('a', 'a2', NOW + 6))
+    board = release(board, ['a1'])
+    ;[got, board] = asking(board, by('a', 'a2', NOW + 7))
+    expect(got).toBe(false)
+    ;[got, board] = asking(board, by('b', 'b1', NOW + 8))
+    expect(got).toBe(true)
+    expect(Object.values(board.waiting).map(({ task }) => task)).toEqual(['c', 'a'])
+  })
+
+  test('lose their place when they do not ask any more, and keep it while they do', () => {
+    let board = holding(knowing(100), by('x', 'x1', NOW))
+    board = standInLine(board, by('gone', 'g1', NOW))
+    for (let minute = 0; minute <= 10; minute += 2)
+      board = standInLine(board, by('kept', 'k1', NOW + 1 + minute * MINUTE_MS))
+    const later = NOW + 10 * MINUTE_MS + 2
+    board = release(board, ['x1'])
+    expect(reserve(board, by('new', 'n1', later)).ok).toBe(false)
+    expect(reserve(board, by('kept', 'k1', later)).ok).toBe(true)
+  })
+
+  test("are in nobody else's way: not of another model, nor where no limit is known", () => {
+    const board = standInLine(knowing(100), by('a', 'a1', NOW))
+    expect(reserve(board, by('b', 'b1', NOW)).ok).toBe(false)
+    expect(reserve(board, ask('b1', 60, { task: 'b', model: 'gpt-5' })).ok).toBe(true)
+    expect(reserve({ ...board, models: {} }, by('b', 'b1', NOW)).ok).toBe(true)
+  })
+
+  test('never wait for each other for ever: of any that ask, one is first', () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.tuple(fc.constantFrom('a', 'b', 'c'), fc.integer({ min: 0, max: 3 })), { minLength: 1 }),
+        (came) => {
+          const requests = came.map(([task, ms]) => by(task, `${task}1`, NOW + ms))
+          const board = requests.reduce(standInLine, knowing(100))
+          expect(
+            requests.filter((request) => reserve(board, { ...request, now: NOW + 9 }).ok).length,
+          ).toBeGreaterThan(0)
+        },
+      ),
+    )
+  })
+})
+
+test('what a model holds is the sum of its pool', () => {
+  const board = holding(
+    EMPTY_BOARD,
+    ask('a', 10),
+    ask('b', 20, { task: 'other' }),
+    ask('c', 40, { model: 'gpt-5' }),
+  )
+  expect(reservedOf(board, MODEL, NOW)).toBe(30)
+  expect(reservedOf(board, MODEL, NOW + 26 * HOUR_MS)).toBe(0)
 })

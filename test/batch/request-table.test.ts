@@ -35,6 +35,7 @@ const identities = fc.record<RequestIdentity>({
 type Change =
   | { readonly do: 'add'; readonly identity: RequestIdentity; readonly record: RequestRecord }
   | { readonly do: 'set'; readonly pick: number; readonly record: RequestRecord }
+  | { readonly do: 'follow'; readonly pick: number; readonly follower: number }
   | { readonly do: 'remember'; readonly sample: string; readonly key: string; readonly value: number }
   | { readonly do: 'forget'; readonly states: readonly RequestState[] }
   | { readonly do: 'write' | 'written' | 'fail' }
@@ -48,6 +49,11 @@ const setting: fc.Arbitrary<Change> = fc.record({
   do: fc.constant('set'),
   pick: fc.nat(),
   record: recordOf(live),
+})
+const following: fc.Arbitrary<Change> = fc.record({
+  do: fc.constant('follow'),
+  pick: fc.nat(),
+  follower: fc.nat(9),
 })
 const remembering: fc.Arbitrary<Change> = fc.record({
   do: fc.constant('remember'),
@@ -65,6 +71,7 @@ const changes = fc.array(
   fc.oneof(
     { weight: 4, arbitrary: adding },
     { weight: 4, arbitrary: setting },
+    { weight: 2, arbitrary: following },
     { weight: 2, arbitrary: remembering },
     { weight: 1, arbitrary: forgetting },
     { weight: 3, arbitrary: writing },
@@ -121,6 +128,8 @@ function carryOut(table: RequestLayer | NaiveTable, change: Change): void {
   else if (change.do === 'set' && table.last > 0) {
     const request = 1 + (change.pick % table.last)
     if (table.get(request).state !== 'forgotten') table.set(request, change.record)
+  } else if (change.do === 'follow' && table.last > 0) {
+    table.follow(1 + (change.pick % table.last), change.follower)
   } else if (change.do === 'remember') {
     const { sample, key, value } = change
     table.remember(sample, { key, value })

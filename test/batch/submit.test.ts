@@ -220,6 +220,8 @@ describe('the exploration finds what is wrong with a protocol that', () => {
 
 const factSets = fc.record<SubmitFacts>({
   mayStart: fc.boolean(),
+  mustShrink: fc.boolean(),
+  mayCarve: fc.boolean(),
   resumed: fc.boolean(),
   uploadInDoubt: fc.boolean(),
   uploadAbsent: fc.boolean(),
@@ -230,6 +232,8 @@ const factSets = fc.record<SubmitFacts>({
 })
 const facts: SubmitFacts = {
   mayStart: true,
+  mustShrink: false,
+  mayCarve: false,
   resumed: false,
   uploadInDoubt: false,
   uploadAbsent: false,
@@ -258,6 +262,54 @@ test('nothing is intended or uploaded unless it may be started', () => {
   )
 })
 
+describe('a sealed file', () => {
+  const sealedFiles = queueFiles(['sealed'])
+
+  test('that will never be allowed as it is is queued anew in smaller ones, whatever else is known', () => {
+    fc.assert(
+      fc.property(sealedFiles, factSets, (files, known) => {
+        for (const file of files)
+          expect(nextSubmitAction(file, { ...known, mustShrink: true })).toEqual({ do: 'requeue' })
+      }),
+    )
+  })
+
+  test('that the hard cap has room for only in part is carved, if anything of it is left', () => {
+    fc.assert(
+      fc.property(sealedFiles, factSets, (files, known) => {
+        for (const file of files) {
+          const action = nextSubmitAction(file, { ...known, mustShrink: false, mayCarve: true })
+          expect(action).toEqual({ do: file.live === 0 ? 'requeue' : 'carve' })
+        }
+      }),
+    )
+  })
+
+  test('is intended whole or not at all', () => {
+    fc.assert(
+      fc.property(sealedFiles, factSets, (files, known) => {
+        for (const file of files) {
+          if (nextSubmitAction(file, known).do !== 'intend') continue
+          expect(known).toMatchObject({ mayStart: true, mustShrink: false, mayCarve: false })
+          expect(file.live).toBe(file.requests)
+          expect(file.live).toBeGreaterThan(0)
+        }
+      }),
+    )
+  })
+})
+
+test('only a sealed file is shrunk or carved', () => {
+  fc.assert(
+    fc.property(queueFiles(), factSets, (files, known) => {
+      for (const file of files) {
+        const { do: what } = nextSubmitAction(file, known)
+        if (what === 'carve' || what === 'requeue') expect(file.phase).toBe('sealed')
+      }
+    }),
+  )
+})
+
 test('every phase has its place in the protocol or outside of it', () => {
   const actions = PHASES.map((phase) => [phase, nextSubmitAction(queueFile(phase), facts).do])
   expect(Object.fromEntries(actions)).toEqual({
@@ -271,6 +323,8 @@ test('every phase has its place in the protocol or outside of it', () => {
     ended: 'nothing',
     received: 'nothing',
     direct: 'nothing',
+    filling: 'nothing',
+    reused: 'nothing',
   })
 })
 

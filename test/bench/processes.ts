@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { rmSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -11,14 +12,16 @@ const pathOf = (program: string): string => fileURLToPath(new URL(`programs/${pr
 
 /** Nothing outlives the benchmark, also when it fails half way. */
 const running = new Set<ChildProcess>()
+const STATE_DIR = join(tmpdir(), `nightshift-bench-state-${process.pid}`)
 process.once('exit', () => {
   for (const child of running) child.kill('SIGKILL')
+  rmSync(STATE_DIR, { recursive: true, force: true })
 })
 
 /** Node reads TypeScript by itself: no loader costs time in what is measured, and profiles name the source's lines. */
 function start(program: string, args: readonly string[], env: NodeJS.ProcessEnv, flags: readonly string[]) {
   const child = spawn(process.execPath, [...flags, pathOf(program), ...args], {
-    env: { PATH: process.env.PATH, HOME: process.env.HOME, ...env },
+    env: { PATH: process.env.PATH, HOME: process.env.HOME, NIGHTSHIFT_STATE_DIR: STATE_DIR, ...env },
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   running.add(child)

@@ -52,7 +52,17 @@ describe('nightshift status', () => {
     const found = await commandJson(status, rig, { env: {}, fetch: unreachable })
     expect(Object.keys(found)).toEqual([
       ...['task', 'taskId', 'className', 'endpoint', 'createdAt', 'changedAt', 'paramsVersions', 'holder'],
-      ...['wipe', 'requests', 'spending', 'tally', 'passFailures', 'queueFiles', 'output', 'failedFile'],
+      ...[
+        'wipe',
+        'requests',
+        'spending',
+        'receipt',
+        'tally',
+        'passFailures',
+        'queueFiles',
+        'output',
+        'failedFile',
+      ],
       ...['remoteFilesToDelete', 'ledger'],
     ])
   })

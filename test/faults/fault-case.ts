@@ -55,7 +55,8 @@ const observed = (evidence: Evidence) => ({
   ends: endOf(evidence.first),
   requeued: ledgerFacts(evidence.steps).requeued,
   uncertain: sum(ledgerFacts(evidence.steps).uncertain.values()),
-  warnings: evidence.warnings,
+  // The server's own count differs wherever a line is not what it was: test/requester/money-facts.test.ts.
+  warnings: evidence.warnings.filter((code) => code !== 'usage_differs'),
   answered: answersOf(evidence),
   batches: evidence.batches.length,
   calls: evidence.firstExchanges.filter(isDirect).length,

@@ -2,7 +2,16 @@ import { unsettledStrays } from '../../src/batch/strays.ts'
 import type { Evidence } from '../support/fault-world.ts'
 import { type LedgerFacts, ledgerFacts } from '../support/ledger-facts.ts'
 import { answerTo, KEYS } from '../support/twelve-task.ts'
-import { arrivedLines, arrivedReplies, batchBill, billSum, isDirect, keyOf } from '../support/wire-facts.ts'
+import {
+  arrivedLines,
+  arrivedReplies,
+  batchBill,
+  billedLines,
+  billSum,
+  isDirect,
+  keyOf,
+} from '../support/wire-facts.ts'
+import { wrongBooks } from './books.ts'
 
 /** What a fault is allowed to have done. */
 export interface Allowance {
@@ -20,6 +29,7 @@ export function brokenPromises(evidence: Evidence, allowance: Allowance = {}): r
   return [
     ...paidTwice(evidence, ledger),
     ...lostAnswers(evidence, allowance),
+    ...wrongBooks(evidence),
     ...wrongPlaces(evidence, allowance),
     ...leftovers(evidence, allowance),
     ...restless(evidence),
@@ -62,7 +72,7 @@ const isGatewayTrouble = (status = 200): boolean =>
 function* lostAnswers({ exchanges, view, batches }: Evidence, { unbilled }: Allowance): Generator<string> {
   const { inputTokens: input, outputTokens: output } = view.state.spending
   const replies = billSum(arrivedReplies(exchanges).map(({ bill }) => bill))
-  const lines = billSum(arrivedLines(exchanges).map(({ bill }) => bill))
+  const lines = billSum(billedLines({ exchanges, batches }).map(({ bill }) => bill))
   const arrived = billSum([lines, replies])
   yield* unequal('tokens in the ledger, and in what arrived', { input, output }, arrived)
   const billed = billSum([batchBill({ batches }), replies])

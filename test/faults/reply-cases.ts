@@ -28,6 +28,8 @@ export const replyCases: readonly FaultCase[] = [
       ways: BOTH,
       faults: [status(code, { message: 'The server is in a bad mood.' }, { when: three })],
       expected: THREE_RETRIES,
+      // A gateway that got no answer does not know whether the work was done.
+      ...((code === 502 || code === 504) && { direct: { uncertain: 3 } }),
     }),
   ),
   {

@@ -1,12 +1,15 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { applyStep } from '../../src/batch/apply-step.ts'
+import { budgetOf } from '../../src/batch/budget.ts'
 import { RequestIndex } from '../../src/batch/request-index.ts'
-import { type Step, stepSchema } from '../../src/batch/steps.ts'
+import { type Step, type StepOf, stepSchema } from '../../src/batch/steps.ts'
 import { initialState } from '../../src/batch/task-state.ts'
 import { Draft, type View } from '../../src/requester/draft.ts'
+import { addForecasts } from '../../src/tokens/forecast.ts'
 import { lives, type Move, stepsOf } from '../support/step-walk.ts'
 import { dumpTask } from '../support/task-dump.ts'
+import { tokensOf } from '../support/valuation.ts'
 
 const nothing = (): View => ({ state: initialState, requests: new RequestIndex() })
 
@@ -168,6 +171,68 @@ describe('neighbouring steps', () => {
       again(5, { why: 'expired', reason: 'x', repaired: true }),
       again(6, { why: 'expired', reason: 'x' }),
     ])
+  })
+})
+
+describe('the money of neighbouring steps', () => {
+  const tokens = (input: number) => tokensOf(input)
+  const begin: readonly Step[] = [
+    { kind: 'open', file: 1, endpoint: '/v1/responses', model: 'm' },
+    {
+      ...{ kind: 'add', file: 1, first: 1, keys: ['a', 'b', 'c'], bytes: 30 },
+      hashes: Array(3).fill('0'.repeat(16)),
+    },
+    { kind: 'seal', file: 1, as: 'direct' },
+  ]
+  const joinedWith = (...steps: readonly Step[]) => {
+    const draft = draftOver()
+    for (const step of [...begin, ...steps]) draft.apply(step)
+    const { steps: joined } = draft.group()
+    const { state } = replayed(joined, nothing(), 100)
+    expect(state.spending).toEqual(draft.state.spending)
+    expect(budgetOf(state)).toEqual(budgetOf(draft.state))
+    return joined.slice(begin.length)
+  }
+  const sent = (request: number, over: Partial<StepOf<'sent'>> = {}): Step => ({
+    ...{ kind: 'sent', file: 1, requests: [request] },
+    ...over,
+  })
+
+  test('adds up when calls are sent one after another', () => {
+    const money = (n: number) => ({ tokens: tokens(10 * n), expectedNanoUsd: 5 * n, reserved: 7 * n })
+    expect(joinedWith(sent(1, money(1)), sent(2, money(2)), sent(3, money(3)))).toEqual([
+      {
+        ...{ kind: 'sent', file: 1, requests: [1, 2, 3] },
+        tokens: [1, 2, 3].map((n) => tokens(10 * n)).reduce(addForecasts),
+        ...{ expectedNanoUsd: 30, reserved: 42 },
+      },
+    ])
+  })
+
+  test('is that of those which have any, where others have none', () => {
+    expect(joinedWith(sent(1), sent(2, { reserved: 4 }), sent(3))).toEqual([
+      { kind: 'sent', file: 1, requests: [1, 2, 3], reserved: 4 },
+    ])
+    expect(joinedWith(sent(1), sent(2))).toEqual([{ kind: 'sent', file: 1, requests: [1, 2] }])
+  })
+
+  test('stays apart for calls of another tier', () => {
+    expect(joinedWith(sent(1, { reserved: 4 }), sent(2, { reserved: 2, tier: 'flex' }))).toHaveLength(2)
+  })
+
+  test('is taken back for the calls alone that were not made after all', () => {
+    const again = (request: number, over: Partial<StepOf<'requeue'>> = {}): Step => ({
+      ...{ kind: 'requeue', file: 2, why: 'unsent', requests: [request], bytes: 10, tokens: tokens(90) },
+      ...over,
+    })
+    const money = { tokens: tokens(80), expectedNanoUsd: 5, reserved: 7 }
+    const back = { released: 7, takenBack: { input: 80, nanoUsd: 5 } }
+    const next: Step = { kind: 'open', file: 2, endpoint: '/v1/responses', model: 'm' }
+    const steps = joinedWith(sent(1, money), sent(2, money), next, again(1, back), again(3), again(2, back))
+    expect(steps).toHaveLength(5)
+    const all = replayed([...begin, ...steps], nothing(), 100)
+    expect(all.state.spending).toMatchObject({ sentRequests: 0, sentInputTokens: 0, sentNanoUsd: 0 })
+    expect(budgetOf(all.state).reservedNanoUsd).toBe(0)
   })
 })
 

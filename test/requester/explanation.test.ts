@@ -93,7 +93,18 @@ describe('the history of a request', () => {
     expect(found.lives).toMatchObject([
       { sample: 'book', meta: { page: 7 }, attempts: 2, customId: 'r1-1', state: 'succeeded' },
     ])
-    expect(found.lives[0]?.cost).toEqual({ usd: summary.cost, unpriced: 0, untold: 0 })
+    const nanoUsd = Math.round(summary.cost * 1e9)
+    const cost = { usd: summary.cost, nanoUsd, uncertainUsd: 0, unpriced: 0, untold: 0 }
+    expect(found.lives[0]?.cost).toEqual(cost)
+    const [sent] = eventsOf(found).filter(({ kind }) => kind === 'sent')
+    const expected = { inputTokens: expect.any(Number), outputTokens: 1024 }
+    expect(sent).toMatchObject({ expectedUsd: expect.any(Number) })
+    expect(eventsOf(found)).toContainEqual(
+      expect.objectContaining({
+        kind: 'received',
+        expected: { ...expected, costUsd: sent?.kind === 'sent' && sent.expectedUsd },
+      }),
+    )
     expect(kindsOf(found)).toEqual([
       ...['added', 'sealed', 'sent', 'received'],
       ...['queued-again', 'sealed', 'sent', 'received', 'accepted'],
@@ -222,7 +233,7 @@ describe('the history of a request', () => {
     const found = await explained(rig.dir)
     expect(found.lives).toMatchObject([{ state: 'failed', attempts: 0, file: 0, model: null }])
     expect(found.failure?.reason).toContain('too_large')
-    expect(found.lives[0]?.cost).toEqual({ usd: 0, unpriced: 0, untold: 0 })
+    expect(found.lives[0]?.cost).toEqual({ usd: 0, nanoUsd: 0, uncertainUsd: 0, unpriced: 0, untold: 0 })
   })
 })
 

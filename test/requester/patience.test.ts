@@ -4,9 +4,12 @@ import { OpenAIRemoteApi } from '../../src/openai/remote-api.ts'
 import type { ProgressEvent } from '../../src/progress/events.ts'
 import { AccountGate } from '../../src/requester/account-gate.ts'
 import type { Context } from '../../src/requester/context.ts'
+import { Governor } from '../../src/requester/governor.ts'
 import { Interrupted, Patience, pauseMs, WaitedTooLong, withPatience } from '../../src/requester/patience.ts'
+import { QuotaFile } from '../../src/requester/quota-board.ts'
 import { requesterSettings } from '../../src/requester/settings.ts'
 import { TaskStore } from '../../src/requester/store.ts'
+import { Valuer } from '../../src/requester/valuer.ts'
 import { resolveOptions } from '../../src/util/options.ts'
 import { PowerLossFs } from '../support/power-loss-fs.ts'
 import { VirtualClock } from '../support/virtual-clock.ts'
@@ -31,12 +34,20 @@ async function waiting() {
     isSideFile: () => false,
   })
   const fetch = () => Promise.reject(new Error('nothing is to be called'))
+  const settings = requesterSettings(options)
+  const emit = (event: ProgressEvent) => void events.push(event)
   const context: Context = {
     store,
     api: new OpenAIRemoteApi({ apiKey: 'sk', timeoutMs: 1000, fetch }),
     clock,
-    settings: requesterSettings(options),
-    emit: (event) => events.push(event),
+    settings,
+    valuer: new Valuer({ settings, clock, emit }),
+    governor: new Governor({
+      quota: new QuotaFile({ path: undefined, clock, task: 'task' }),
+      safety: 1,
+      onTrouble: () => {},
+    }),
+    emit,
     stop: stop.signal,
     cut: new AbortController().signal,
   }

@@ -2,24 +2,22 @@ import { expect, test } from 'vitest'
 import type { Context } from '../../src/requester/context.ts'
 import { enqueueNew } from '../../src/requester/queue.ts'
 import { requeueLive } from '../../src/requester/requeue-live.ts'
-import { requesterSettings } from '../../src/requester/settings.ts'
 import { TaskStore } from '../../src/requester/store.ts'
-import { resolveOptions } from '../../src/util/options.ts'
 import { PowerLossFs } from '../support/power-loss-fs.ts'
 import { prepared, storeOptions } from '../support/store-plans.ts'
+import { plainValuer } from '../support/valuation.ts'
 
 /** A store with one sealed file of two requests, and what requeueing needs of a run. */
 async function sealed() {
   const store = await TaskStore.open(storeOptions(new PowerLossFs()))
-  const { options } = resolveOptions({ name: 'task' }, { OPENAI_API_KEY: 'sk' })
-  const settings = requesterSettings(options)
+  const valuer = plainValuer()
   await store.commit((draft) => {
-    enqueueNew(draft, [prepared('a'), prepared('b')], settings.seal)
+    enqueueNew(draft, [prepared('a'), prepared('b')], valuer)
     draft.apply({ kind: 'seal', file: 1, as: 'batch' })
   })
   const file = store.durable.state.files.get(1)
   if (!file) throw new Error('there is no file 1')
-  const context: Pick<Context, 'store' | 'settings'> = { store, settings }
+  const context: Pick<Context, 'store' | 'valuer'> = { store, valuer }
   return { context, store, file }
 }
 

@@ -161,14 +161,18 @@ describe('an output file', () => {
     expect(sorted(dir)).toEqual(good())
   })
 
-  test('counts what every line cost, also of those that are set aside', async () => {
-    const plain = harness({ answer: questionOf })
-    const { cost } = await new Ten(plain.options()).run()
-    const { options } = harness({
-      answer: questionOf,
-      intercept: rewriting((lines) => [...lines, ...lines].join('\n')),
-    })
-    expect((await new Ten(options()).run()).cost).toBeCloseTo(2 * cost, 12)
+  test('counts what every answer cost, also of those that are set aside, but none twice', async () => {
+    const costWith = async (rewrite: (lines: string[]) => string) => {
+      const { options } = harness({ answer: questionOf, intercept: rewriting(rewrite) })
+      return (await new Ten(options()).run()).cost
+    }
+    const foreign = (line: string, at: number) =>
+      line.replace(/"custom_id":"[^"]+"/, `"custom_id":"request-${at}"`)
+    const cost = await costWith((lines) => lines.join('\n'))
+    expect(cost).toBeGreaterThan(0)
+    expect(await costWith((lines) => [...lines, ...lines.map(foreign)].join('\n'))).toBeCloseTo(2 * cost, 12)
+    const twice = (lines: string[]) => [...lines, ...lines.map(foreign), ...lines, ...lines.map(foreign)]
+    expect(await costWith((lines) => twice(lines).join('\n'))).toBeCloseTo(2 * cost, 12)
   })
 
   test('of 0 bytes means that all is asked again', async () => {

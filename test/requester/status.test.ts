@@ -65,7 +65,7 @@ describe('the status of a task', () => {
       paramsVersions: 1,
       holder: null,
       wipe: null,
-      requests: { total: 10, succeeded: 9, failed: 1, pending: 0, queued: 0, inFlight: 0, received: 0 },
+      requests: { total: 10, succeeded: 9, failed: 1, pending: 0, queued: 0, waiting: 0, inFlight: 0, received: 0 },
       spending: {
         sentRequests: 11,
         inputTokens: summary.usage.input,
@@ -149,7 +149,7 @@ describe('the status of a task', () => {
     }
   })
 
-  test('tells why a batch failed, and what an unpriced model leaves open', async () => {
+  test('tells why a batch failed, and what a model leaves open that has lost its price', async () => {
     const rig = harness({ strictModels: true, models: ['house-model'] })
     class Odd extends Ten {
       override *generateRequests() {
@@ -157,6 +157,8 @@ describe('the status of a task', () => {
         yield { key: 'odd', body: ask('odd', 'gpt-unheard-of') }
       }
     }
+    const prices = { costInputDirectMtoken: 1, costOutputDirectMtoken: 4 }
+    await new Odd(rig.options({ ...prices, maxSessionRequests: 0 })).run()
     await new Odd(rig.options()).run()
     const status = await statusOf(rig.dir)
     expect(status.spending).toMatchObject({ costUsd: 0, unpricedReplies: 3 })

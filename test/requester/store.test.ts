@@ -254,7 +254,12 @@ test('reopening gives the state as it was, and every queue file has the length t
     }),
     { numRuns: 200 },
   )
-  expect([...kinds].sort()).toEqual(['_batchN.jsonl', '_failed.jsonl', '_output.jsonl'])
+  expect([...kinds].sort()).toEqual([
+    '_batchN.jsonl',
+    '_batchN_result.jsonl',
+    '_failed.jsonl',
+    '_output.jsonl',
+  ])
 })
 
 test('after a power loss at any operation, all acknowledged groups are there, and at most one more', async () => {

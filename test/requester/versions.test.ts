@@ -96,7 +96,7 @@ describe('files of released versions', () => {
     await complete(folder, last)
     await complete(folder, last)
     expect(taskLines(folder, '_ledger.jsonl')[before]).toMatchObject({
-      steps: [{ kind: 'format', version: 2, needs: '0.2.0' }],
+      steps: [{ kind: 'format', ...LEDGER_FORMAT }],
     })
     expect(formats(folder)).toHaveLength(1)
   })
@@ -174,7 +174,8 @@ describe('files of newer versions', () => {
     const rig = harness()
     await new Ten(rig.options()).run()
     const seq = taskLines(rig.dir, '_ledger.jsonl').length + 1
-    const steps = [{ kind: 'format', version: 3, needs: '0.3.0', why: 'progress' }, { kind: 'teleport' }]
+    const version = LEDGER_FORMAT.version + 1
+    const steps = [{ kind: 'format', version, needs: '9.3.0', why: 'progress' }, { kind: 'teleport' }]
     const line = encodeLine({ seq, at: 1, files: {}, gone: [], steps })
     appendFileSync(join(rig.dir, `${NAME}_ledger.jsonl`), line)
     rig.seen.length = 0
@@ -183,7 +184,9 @@ describe('files of newer versions', () => {
         name: 'StateError',
         code: 'newer_version',
         message: expect.stringMatching(
-          /task_ledger\.jsonl, line \d+: its format is 3, which needs Nightshift 0\.3\.0 or later; this is \d+\.\d+\.\d+\. Nothing was changed/,
+          new RegExp(
+            `task_ledger\\.jsonl, line \\d+: its format is ${version}, which needs Nightshift 9\\.3\\.0 or later; this is \\d+\\.\\d+\\.\\d+\\. Nothing was changed`,
+          ),
         ),
       })
       expect(error).toMatchObject({ message: expect.stringContaining(`line ${seq}:`) })
@@ -195,7 +198,7 @@ describe('files of newer versions', () => {
       fc.record({
         kind: fc.constant('format'),
         version: fc.integer({ min: LEDGER_FORMAT.version + 1 }),
-        needs: fc.constantFrom('0.3.0', '1.0.0'),
+        needs: fc.constantFrom('8.3.0', '9.0.0'),
       }),
       fc.record({
         kind: fc.stringMatching(/^[a-z]{3,9}-new$/),

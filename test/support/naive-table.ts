@@ -20,11 +20,13 @@ interface Memory extends Remembered {
 export class NaiveTable implements RequestTable {
   entries: readonly Entry[] = []
   memories: readonly Memory[] = []
+  followers: ReadonlyMap<number, number> = new Map()
 
   copy(): NaiveTable {
     const copy = new NaiveTable()
     copy.entries = this.entries
     copy.memories = this.memories
+    copy.followers = this.followers
     return copy
   }
 
@@ -76,12 +78,22 @@ export class NaiveTable implements RequestTable {
     this.entries = this.entries.with(request - 1, { ...this.#entry(request), record })
   }
 
+  follower(request: number): number {
+    return this.followers.get(request) ?? 0
+  }
+
+  follow(request: number, follower: number): void {
+    this.followers = new Map(this.followers).set(request, follower)
+  }
+
   remember(sample: string, { key, value }: Remembered): void {
     this.memories = [...this.memories, { sample, key, value }]
   }
 
   forget(states: readonly RequestState[]): void {
     const goes = ({ record }: Entry) => states.includes(record.state)
+    const followed = this.followers.keys().filter((request) => !goes(this.#entry(request)))
+    this.followers = new Map(followed.map((request) => [request, this.follower(request)]))
     const gone = new Set(this.entries.filter(goes).map(({ identity }) => identity.key))
     this.memories = this.memories.filter(({ key }) => !gone.has(key))
     this.entries = this.entries.map((entry) =>

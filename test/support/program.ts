@@ -1,5 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
@@ -21,8 +24,11 @@ export interface Program {
 
 /** Nothing outlives a test run, also when a test fails half way. */
 const running = new Set<ChildProcess>()
+/** What programs tell each other about accounts is none of the user's. */
+const STATE_DIR = join(tmpdir(), `nightshift-test-state-${process.pid}`)
 process.once('exit', () => {
   for (const child of running) child.kill('SIGKILL')
+  rmSync(STATE_DIR, { recursive: true, force: true })
 })
 
 /**
@@ -47,7 +53,7 @@ export function startNode(
 ): Program {
   const child = spawn(command, args, {
     cwd: ROOT,
-    env: { PATH: process.env.PATH, HOME: process.env.HOME, ...env },
+    env: { PATH: process.env.PATH, HOME: process.env.HOME, NIGHTSHIFT_STATE_DIR: STATE_DIR, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   running.add(child)

@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import type { Phase, QueueFile, QueueFileBase } from '../../src/batch/queue-file.ts'
+import { tokensOf } from './valuation.ts'
 
 export const PHASES: readonly Phase[] = [
   'open',
@@ -12,6 +13,8 @@ export const PHASES: readonly Phase[] = [
   'ended',
   'received',
   'direct',
+  'filling',
+  'reused',
 ]
 
 /** A queue file in a phase, with plausible values for what that phase knows. */
@@ -32,6 +35,8 @@ export function queueFile(phase: Phase, base: Partial<QueueFileBase> = {}): Queu
     case 'open':
     case 'sealed':
     case 'direct':
+    case 'filling':
+    case 'reused':
       return { ...common, phase }
     case 'intended':
       return { ...common, phase, tag: uploaded.tag }
@@ -55,12 +60,18 @@ export const queueFiles = (phases: readonly Phase[] = PHASES): fc.Arbitrary<Queu
     requests: fc.nat(20),
     bytes: fc.nat(2000),
     gone: fc.nat(20),
+    input: fc.nat(2000),
+    expectedNanoUsd: fc.option(fc.nat(5000), { nil: undefined }),
+    reserved: fc.option(fc.nat(9000), { nil: undefined }),
   })
-  return fc
-    .array(facts, { maxLength: 8 })
-    .map((list) =>
-      list.map(({ phase, requests, bytes, gone }, index) =>
-        queueFile(phase, { id: index + 1, requests, bytes, live: Math.max(0, requests - gone) }),
-      ),
-    )
+  return fc.array(facts, { maxLength: 8 }).map((list) =>
+    list.map(({ phase, requests, bytes, gone, input, expectedNanoUsd, reserved }, index) =>
+      queueFile(phase, {
+        ...{ id: index + 1, requests, bytes, live: Math.max(0, requests - gone) },
+        tokens: tokensOf(input, { requests }),
+        ...(expectedNanoUsd !== undefined && { expectedNanoUsd }),
+        ...(reserved !== undefined && { reserved }),
+      }),
+    ),
+  )
 }

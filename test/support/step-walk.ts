@@ -4,6 +4,7 @@ import { inPhase, isUnpushed, type QueueFile } from '../../src/batch/queue-file.
 import type { RequestRecord, RequestTable } from '../../src/batch/request-table.ts'
 import type { Step, StepOf } from '../../src/batch/steps.ts'
 import type { TaskState } from '../../src/batch/task-state.ts'
+import { EXPECTED, hasCap, LOST, linesTokens, MOST, receipt } from './step-money.ts'
 
 export interface View {
   readonly state: TaskState
@@ -23,7 +24,8 @@ const choose = <Item>(items: readonly Item[], pick: number): Item | undefined =>
 const files = (view: View) => [...view.state.files.values()]
 const isOpen = inPhase('open')
 const isDirect = inPhase('direct')
-const isReadable = inPhase('received', 'direct')
+const isReadable = inPhase('received', 'direct', 'reused')
+const isFilling = inPhase('filling')
 
 /** Pending requests of a file that are in this state of a call. */
 function pendingIn(view: View, file: QueueFile | undefined, call?: RequestRecord['call']): number[] {
@@ -61,6 +63,8 @@ function addStep(view: View, file: number, pick: number, size: number): StepOf<'
     keys,
     hashes: keys.map((_, index) => (pick + index).toString(16).padStart(16, '0')),
     bytes: file === 0 ? 0 : size * 100,
+    // Versions before 0.3 did not estimate.
+    ...(file !== 0 && pick % 7 !== 0 && { tokens: linesTokens(size) }),
     ...(pick % 3 === 0 && { samples: keys.map((_, index) => (index % 2 ? null : `s${pick % 4}`)) }),
     ...(pick % 5 === 0 && { metas: keys.map((_, index) => (index % 2 ? null : { pick })) }),
   }
@@ -98,17 +102,24 @@ function nextOf(file: QueueFile, pick: number): Step | undefined {
     why: 'no batch',
     litter: [`f${id}-${pick}`],
   }
+  const intent: StepOf<'intent'> = {
+    ...{ kind: 'intent', file: id, tag: `t${id}-${pick}` },
+    ...(pick % 5 !== 0 && { at: pick, expectedNanoUsd: EXPECTED * file.requests }),
+    ...(pick % 3 !== 0 && { reserved: MOST * file.requests }),
+  }
   const statuses = ['completed', 'expired', 'cancelled', 'failed'] as const
   const ended: StepOf<'ended'> = {
     kind: 'ended',
     file: id,
     status: statuses[pick % 4] ?? 'failed',
     outputFileId: `o${id}`,
+    ...(pick % 3 === 0 && { tookMs: pick }),
   }
+  const recalled: StepOf<'remote'> = { kind: 'remote', file: id, status: 'cancelling', recalled: true }
   const byPhase: Record<QueueFile['phase'], readonly Step[]> = {
     open: [],
     direct: [],
-    sealed: [{ kind: 'intent', file: id, tag: `t${id}-${pick}` }],
+    sealed: [intent],
     intended: [{ kind: 'uploaded', file: id, inputFileId: `f${id}` }, abandoned],
     uploaded: [created, { kind: 'doubt', file: id, why: 'timeout' }, abandoned],
     doubtful: [
@@ -116,12 +127,17 @@ function nextOf(file: QueueFile, pick: number): Step | undefined {
       { kind: 'fenced', file: id, at: pick },
     ],
     fenced: [{ ...created, adopted: true }, abandoned],
-    remote: [{ kind: 'remote', file: id, status: 'finalizing' }, ended, ended],
+    remote: [{ kind: 'remote', file: id, status: 'finalizing' }, recalled, ended, ended],
     ended: [
-      { kind: 'received', file: id, usage: usage(file.live), costNanoUsd: 7, litter: [`o${id}`] },
+      {
+        ...{ kind: 'received', file: id, usage: usage(file.live), costNanoUsd: 7, litter: [`o${id}`] },
+        ...(pick % 2 === 0 && { ...receipt(pick), answers: file.live, rates: [{ above: -1, input: pick }] }),
+      },
       abandoned,
     ],
     received: [],
+    filling: [],
+    reused: [],
   }
   return choose(byPhase[file.phase], pick)
 }
@@ -138,30 +154,147 @@ const advance: Act = (view, pick) => {
 const send: Act = (view, pick, size) => {
   const file = choose(files(view).filter(isDirect), pick)
   const requests = pendingIn(view, file, 'queued').slice(0, size)
-  return file && requests.length > 0 ? [{ kind: 'sent', file: file.id, requests }] : []
+  if (!file || requests.length === 0) return []
+  const { length } = requests
+  return [
+    {
+      ...{ kind: 'sent', file: file.id, requests, tokens: linesTokens(length) },
+      expectedNanoUsd: EXPECTED * length,
+      ...(hasCap(file) && { reserved: MOST * length }),
+      ...(pick % 5 === 0 && { tier: 'flex' }),
+    },
+  ]
 }
 
 const answer: Act = (view, pick, size) => {
   const file = choose(files(view).filter(isDirect), pick)
   const requests = pendingIn(view, file, 'sent').slice(0, size)
   if (!file || requests.length === 0) return []
-  return [{ kind: 'received', file: file.id, requests, usage: usage(requests.length), unpriced: pick % 2 }]
+  return [
+    {
+      ...{ kind: 'received', file: file.id, requests, usage: usage(requests.length), unpriced: pick % 2 },
+      ...(pick % 2 === 0 && receipt(pick)),
+      ...(pick % 5 === 0 && { tier: 'flex' }),
+      ...(hasCap(file) && { released: MOST * requests.length }),
+    },
+  ]
 }
 
-function requeue(view: View, why: StepOf<'requeue'>['why'], requests: number[], pick: number): Step[] {
+function requeue(
+  view: View,
+  why: StepOf<'requeue'>['why'],
+  requests: number[],
+  pick: number,
+  money: Pick<StepOf<'requeue'>, 'released' | 'takenBack'> = {},
+): Step[] {
   if (requests.length === 0) return []
   const { id, steps } = openFile(view, pick)
-  return [...steps, { kind: 'requeue', file: id, why, requests, bytes: requests.length * 100 }]
+  const { length } = requests
+  return [
+    ...steps,
+    { kind: 'requeue', file: id, why, requests, bytes: length * 100, tokens: linesTokens(length), ...money },
+  ]
 }
 
-/** Direct lines without a reply go back to the queue: unsent ones, or those on the wire when a run was cut. */
+/** Direct lines without a reply go back to the queue: unsent ones, refused calls, and those whose answers were lost. */
 const giveBack: Act = (view, pick, size) => {
   const file = choose(files(view).filter(isDirect), pick)
   const call = size % 2 ? 'queued' : 'sent'
-  const requests = pendingIn(view, file, call).slice(0, size)
+  const all = pendingIn(view, file, call)
+  const requests = all.slice(0, size)
   if (!file || requests.length === 0) return []
   if (call === 'queued') return requeue(view, 'unsent', requests, pick)
-  return [{ kind: 'uncertain', file: file.id, requests }, ...requeue(view, 'uncertain', requests, pick)]
+  const released = hasCap(file) ? { released: MOST * requests.length } : {}
+  const counted = { input: linesTokens(requests.length).input, nanoUsd: EXPECTED * requests.length }
+  if (pick % 3 === 0) return requeue(view, 'unsent', requests, pick, { ...released, takenBack: counted })
+  if (pick % 3 === 1) return lose(view, file.id, all, pick)
+  const charged = LOST * requests.length
+  return [
+    { kind: 'uncertain', file: file.id, requests, charged, ...released },
+    ...requeue(view, 'uncertain', requests, pick),
+  ]
+}
+
+/** What the next run does about calls that were on the wire when this one was cut off. */
+const lose = (view: View, file: number, requests: number[], pick: number): Step[] => [
+  { kind: 'uncertain', file, requests, charged: LOST * requests.length },
+  ...requeue(view, 'uncertain', requests, pick),
+  { kind: 'reserve', file, reserved: 0 },
+]
+
+/** A hard cap comes into force for batches that were sent without one. */
+const cap: Act = (view, pick) => {
+  const sent = files(view).filter((file) => inPhase('remote', 'ended')(file) && file.reserved === undefined)
+  const file = choose(sent, pick)
+  return file ? [{ kind: 'reserve', file: file.id, reserved: MOST * file.requests }] : []
+}
+
+/** The file of answers used again of one of two models, with the step that opens it when there is none. */
+function fillingFile(view: View, pick: number): { readonly id: number; readonly steps: readonly Step[] } {
+  const model = pick % 2 === 0 ? 'even' : 'odd'
+  const filling = files(view).find((file) => isFilling(file) && file.model === model)
+  if (filling) return { id: filling.id, steps: [] }
+  const file = view.state.lastFile + 1
+  return { id: file, steps: [{ kind: 'open', file, endpoint: '/v1/chat/completions', model, for: 'reuse' }] }
+}
+
+const reusedReplies = (file: number, requests: number[], of?: number): Step => ({
+  ...{ kind: 'received', file, requests, usage: usage(0), costNanoUsd: 0 },
+  reused: { replies: requests.length, savedNanoUsd: 3 * requests.length, ...(of !== undefined && { of }) },
+})
+
+/** New requests whose answers are there already. */
+const fill: Act = (view, pick, size) => {
+  const { id, steps } = fillingFile(view, pick)
+  const step = addStep(view, id, pick, size)
+  return [
+    ...steps,
+    step,
+    reusedReplies(
+      id,
+      step.keys.map((_, index) => step.first + index),
+    ),
+  ]
+}
+
+const give: Act = (view, pick) => {
+  const file = choose(files(view).filter(isFilling), pick)
+  return file ? [{ kind: 'seal', file: file.id, as: 'reused' }] : []
+}
+
+/** New requests wait behind one that is pending, each behind the one before it. */
+const wait: Act = (view, pick, size) => {
+  const free: number[] = []
+  for (let request = 1; request <= view.requests.last; request++) {
+    if (view.requests.get(request).state === 'pending' && view.requests.follower(request) === 0)
+      free.push(request)
+  }
+  const leader = choose(free, pick)
+  if (leader === undefined) return []
+  const step = addStep(view, 0, pick, size)
+  return [{ ...step, after: step.keys.map((_, index) => (index === 0 ? leader : step.first + index - 1)) }]
+}
+
+function followersOf(view: View, request: number, most: number): number[] {
+  const next = view.requests.follower(request)
+  return next === 0 || most === 0 ? [] : [next, ...followersOf(view, next, most - 1)]
+}
+
+/** What a verdict means for those that wait: they get the answer, or are asked for themselves. */
+function passOn(view: View, leaders: readonly number[], pick: number, size: number): Step[] {
+  const waiting = leaders
+    .map((of) => ({ of, requests: followersOf(view, of, size) }))
+    .filter(({ requests }) => requests.length > 0)
+  if (waiting.length === 0) return []
+  const isShared = pick % 8 < 4
+  const { id, steps } = isShared ? fillingFile(view, pick) : openFile(view, pick)
+  const why = isShared ? 'shared' : 'alone'
+  const moves = waiting.flatMap(({ of, requests }): Step[] => {
+    const bytes = requests.length * 100
+    const requeued: Step = { kind: 'requeue', file: id, why, requests, bytes, of }
+    return isShared ? [requeued, reusedReplies(id, requests, of)] : [requeued]
+  })
+  return [...steps, ...moves]
 }
 
 const judge: Act = (view, pick, size) => {
@@ -180,9 +313,17 @@ const judge: Act = (view, pick, size) => {
   }
   switch (pick % 4) {
     case 0:
-      return [{ kind: 'accepted', requests, lines: requests.length, part }, remembered]
+      return [
+        { kind: 'accepted', requests, lines: requests.length, part },
+        remembered,
+        ...passOn(view, requests, pick, size),
+      ]
     case 1:
-      return [{ kind: 'rejected', request, reason: 'no good' }, remembered]
+      return [
+        { kind: 'rejected', request, reason: 'no good' },
+        remembered,
+        ...passOn(view, [request], pick, size),
+      ]
     case 2:
       return requeue(view, size % 2 ? 'retry' : 'healed', requests, pick)
     default:
@@ -228,7 +369,16 @@ const settle: Act = (view, pick) => {
   const ended: Step = { kind: 'stray-ended', batchId, status: 'cancelled', outputFileId: `o${pick}` }
   if (stray.phase === 'live') return pick % 2 === 0 ? [ended] : [ended, settled]
   if (stray.phase === 'received' || pick % 3 === 0) return [settled]
-  return [{ kind: 'stray-received', batchId, usage: usage(3), costNanoUsd: 5, litter: [`o${pick}`] }]
+  return [
+    {
+      kind: 'stray-received',
+      batchId,
+      usage: usage(3),
+      costNanoUsd: 5,
+      litter: [`o${pick}`],
+      ...receipt(pick),
+    },
+  ]
 }
 
 /** An upload is in doubt, or has been searched for; a late batch becomes that of a file that has none. */
@@ -266,6 +416,7 @@ const wipe: Act = (view, pick) => {
 
 const MOVES = {
   ...{ add, refuse, seal, advance, send, answer, giveBack, judge, drop, tidy, settle, doubt, rename, wipe },
+  ...{ cap, fill, give, wait },
 } as const
 
 const OFTEN = [
@@ -279,6 +430,7 @@ const OFTEN = [
   'answer',
   'judge',
   'judge',
+  'wait',
 ] as const
 
 /** Lives of a task: moves that are carried out as far as they are possible when their turn comes. */
@@ -288,7 +440,18 @@ export const lives = (maxLength: number): fc.Arbitrary<Move[]> => {
       { weight: 8, arbitrary: fc.constantFrom(...OFTEN) },
       {
         weight: 3,
-        arbitrary: fc.constantFrom('giveBack', 'drop', 'tidy', 'settle', 'doubt', 'rename', 'refuse'),
+        arbitrary: fc.constantFrom(
+          'giveBack',
+          'drop',
+          'tidy',
+          'settle',
+          'doubt',
+          'rename',
+          'refuse',
+          'cap',
+          'fill',
+          'give',
+        ),
       },
       { weight: 1, arbitrary: fc.constant('wipe') },
     ),

@@ -1,10 +1,12 @@
-import type { SealSettings } from '../../src/batch/sealing.ts'
 import type { Draft } from '../../src/requester/draft.ts'
 import { filesOf } from '../../src/requester/files.ts'
 import { appendFailed, enqueueAgain, enqueueNew, type PreparedRequest } from '../../src/requester/queue.ts'
+import { enqueueReused } from '../../src/requester/reused-lines.ts'
 import type { StoreOptions } from '../../src/requester/store.ts'
+import { passOn } from '../../src/requester/twins.ts'
 import type { FileSystem } from '../../src/state/file-system.ts'
 import { type Move, stepsOf } from './step-walk.ts'
+import { plainValuer } from './valuation.ts'
 import { VirtualClock } from './virtual-clock.ts'
 
 export const storeOptions = (fs: FileSystem, over: Partial<StoreOptions> = {}): StoreOptions => ({
@@ -16,13 +18,9 @@ export const storeOptions = (fs: FileSystem, over: Partial<StoreOptions> = {}): 
   ...over,
 })
 
-const SEAL: SealSettings = {
-  forceDirect: false,
-  minBatchRequests: 3,
-  maxBatchRequests: 5,
-  maxBatchBytes: 600,
-  maxDirectRequests: 5,
-}
+const valuer = plainValuer({
+  seal: { minBatchRequests: 3, maxBatchRequests: 5, maxBatchBytes: 600, maxDirectRequests: 5 },
+})
 
 /** A request to `model` with an answer's worth of text that is not all ASCII. */
 export const prepared = (key: string, over: Partial<PreparedRequest> = {}): PreparedRequest => ({
@@ -37,13 +35,27 @@ export const prepared = (key: string, over: Partial<PreparedRequest> = {}): Prep
 })
 
 export const addTo = (draft: Draft, ...requests: readonly PreparedRequest[]): void =>
-  enqueueNew(draft, requests, SEAL)
+  enqueueNew(draft, requests, valuer)
+
+function freeKeys(draft: Draft, size: number): string[] {
+  const keys: string[] = []
+  for (let n = 0; keys.length < size; n++) if (draft.requests.find(`k${n}`) === undefined) keys.push(`k${n}`)
+  return keys
+}
+
+const REPLY = '{"id":"resp_1","object":"response","output":[],"model":"é"}'
+
+/** Adds new requests together with their answers. */
+const addAnswered = (draft: Draft, size: number): void =>
+  enqueueReused(
+    draft,
+    freeKeys(draft, size).map((key) => ({ ...prepared(key), reply: REPLY })),
+    valuer,
+  )
 
 /** Adds new requests: some with a sample or meta of their own, one in a while too large for any batch. */
 function add(draft: Draft, pick: number, size: number): void {
-  const keys: string[] = []
-  for (let n = 0; keys.length < size; n++) if (draft.requests.find(`k${n}`) === undefined) keys.push(`k${n}`)
-  const requests = keys.map((key, index) =>
+  const requests = freeKeys(draft, size).map((key, index) =>
     prepared(key, {
       ...(pick % 3 === 0 && { sample: `s${index % 2}` }),
       ...(pick % 4 === 0 && { meta: { pick, key } }),
@@ -60,9 +72,17 @@ function answered(draft: Draft, pick: number): number | undefined {
     const request = 1 + ((pick + n) % last)
     const { state, file, call } = draft.requests.get(request)
     const phase = state === 'pending' ? draft.state.files.get(file)?.phase : undefined
-    if (phase === 'received' || (phase === 'direct' && call === 'received')) return request
+    if (phase === 'received' || phase === 'reused' || (phase === 'direct' && call === 'received'))
+      return request
   }
   return undefined
+}
+
+/** What becomes of those that wait behind it. */
+function followUp(draft: Draft, request: number, fate: 'share' | 'alone'): void {
+  const outcome = { kind: 'reply', body: JSON.parse(REPLY), usage: undefined } as const
+  const asked = { endpoint: '/v1/responses', model: 'm', bodyText: '{"model":"m"}' } as const
+  passOn(draft, { request, ...asked, outcome }, fate, valuer)
 }
 
 /** A verdict with all that belongs to it: an output line, a line of failures, or a new line in the queue. */
@@ -75,12 +95,14 @@ function judge(draft: Draft, pick: number): void {
     draft.append('_output.jsonl', `${JSON.stringify({ key, é: pick })}\n`)
     draft.apply({ kind: 'accepted', requests: [request], lines: 1, part })
     draft.apply({ kind: 'remembered', sample, key, value: pick })
+    followUp(draft, request, pick % 2 === 0 ? 'share' : 'alone')
   } else if (pick % 3 === 1) {
     appendFailed(draft, { key, sample, reason: 'no good', attempts: 1 })
     draft.apply({ kind: 'rejected', request, reason: 'no good' })
+    followUp(draft, request, 'alone')
   } else {
     const line = { endpoint: '/v1/responses', model: 'm', bodyText: '{"model":"m"}' } as const
-    enqueueAgain(draft, request, line, { why: 'retry', reason: 'again' }, SEAL)
+    enqueueAgain(draft, request, line, { why: 'retry', reason: 'again' }, valuer)
   }
 }
 
@@ -101,5 +123,6 @@ function forget(draft: Draft, id: number): void {
 export function plan(draft: Draft, move: Move): void {
   if (move.what === 'add' || move.what === 'refuse') add(draft, move.pick, move.size)
   else if (move.what === 'judge' || move.what === 'giveBack') judge(draft, move.pick)
+  else if (move.what === 'fill') addAnswered(draft, move.size)
   else applyAll(draft, move)
 }

@@ -98,6 +98,8 @@ export function actionOf(world: World, protocol: Protocol, mayStart: boolean): S
   const file = fileOf(world)
   return protocol(file, {
     mayStart: mayStart && (file.phase !== 'sealed' || !isHeld(world)),
+    mustShrink: false,
+    mayCarve: false,
     resumed,
     uploadInDoubt: 'tag' in file && state.uploadDoubts.has(file.tag),
     uploadAbsent,

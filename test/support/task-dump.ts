@@ -6,6 +6,7 @@ export function dumpTable(table: RequestTable, names: readonly string[]) {
   const requests = Array.from({ length: table.last }, (_, index) => ({
     ...table.identity(index + 1),
     ...table.get(index + 1),
+    follower: table.follower(index + 1),
   }))
   const keys = names.map((name) => [name, table.find(name)] as const)
   const samples = names.map((name) => [name, standingOf(table, name)] as const)

@@ -129,7 +129,8 @@ export function crashing(
     seen.push(request)
     if (!at(request)) return emulator.fetch(input, init)
     dead = true
-    if (acted) await emulator.fetch(input, init)
+    // Whatever comes of it, nobody hears of it.
+    if (acted) await Promise.allSettled([emulator.fetch(input, init)])
     crashed.resolve(copyTask(given.taskDir ?? '', copy))
     return silence(init?.signal)
   }

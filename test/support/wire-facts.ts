@@ -35,13 +35,28 @@ export const isDirect = ({ path }: Exchange): boolean =>
 export const keyOf = ({ body }: Pick<Exchange, 'body'>): string => keyIn(body)
 
 /** What came of whole downloads: of a file that was read more than once, the last time. */
-export function arrivedLines(exchanges: readonly Exchange[]): readonly Arrived[] {
+export const arrivedLines = (exchanges: readonly Exchange[]): readonly Arrived[] =>
+  [...downloads(exchanges).values()].flatMap(linesIn)
+
+function downloads(exchanges: readonly Exchange[]): ReadonlyMap<string, string> {
   const texts = new Map<string, string>()
   for (const { method, path, status, text } of exchanges) {
     const id = method === 'GET' ? CONTENT.exec(path)?.[1] : undefined
     if (id !== undefined && status === 200 && text !== undefined) texts.set(id, text)
   }
-  return [...texts.values()].flatMap((text) => text.split('\n').flatMap(arrivedLine))
+  return texts
+}
+
+const linesIn = (text: string): readonly Arrived[] => text.split('\n').flatMap(arrivedLine)
+
+/** Of what came of whole downloads, what a batch was billed for: a line that is repeated was worked on once. */
+export function billedLines({ exchanges, batches }: Pick<Evidence, 'exchanges' | 'batches'>): Arrived[] {
+  const texts = downloads(exchanges)
+  return batches.flatMap(({ outputFileId, errorFileId }) => {
+    const lines = [outputFileId, errorFileId].flatMap((id) => linesIn(texts.get(id ?? '') ?? ''))
+    const first = new Map(lines.toReversed().map((line) => [line.customId, line]))
+    return [...first.values()]
+  })
 }
 
 function arrivedLine(text: string): readonly Arrived[] {

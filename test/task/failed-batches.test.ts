@@ -62,12 +62,12 @@ describe('a batch refused for some of its lines', () => {
     class OneOdd extends Ten {
       override *generateRequests() {
         for (const key of names(10)) yield { key, body: { ...ask(key), n: 1 } }
-        yield { key: 'odd', body: ask('odd', 'gpt-unheard-of') }
+        yield { key: 'odd', body: ask('odd', 'gpt-5-nano') }
       }
     }
-    const summary = await new OneOdd(options()).run()
+    const summary = await new OneOdd(options({ costInputDirectMtoken: 1, costOutputDirectMtoken: 1 })).run()
     expect(summary).toMatchObject({ outcome: 'failed-batches', succeeded: 10, pending: 1 })
-    expect(summary.details.join()).toContain('gpt-unheard-of')
+    expect(summary.details.join()).toContain('gpt-5-nano')
     expect(taskLines(dir, '_output.jsonl')).toEqual(names(10))
   })
 })
@@ -132,7 +132,8 @@ describe('a batch refused as a whole', () => {
   })
 
   test('because the account is full for ever is given up after maxWait', async () => {
-    const { options } = harness({ limits: { enqueuedTokens: 1 } })
+    const full = { code: 'token_limit_exceeded', message: 'Enqueued token limit reached', line: null }
+    const { options } = harness({ intercept: failing([full], Number.POSITIVE_INFINITY) })
     const summary = await new Ten(options({ maxWait: 600 })).run()
     expect(summary).toMatchObject({ outcome: 'failed-batches', pending: 10, failed: 0 })
     expect(summary.details.join()).toContain('Enqueued token limit')

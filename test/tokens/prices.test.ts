@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { costNanoUsd, createPriceTable } from '../../src/tokens/prices.ts'
+import { costNanoUsd, costOf, createPriceTable, type RateCard, tierFor } from '../../src/tokens/prices.ts'
 import { addUsage, type TokenUsage, zeroUsage } from '../../src/tokens/usage.ts'
 
 const DAY = Date.UTC(2026, 10, 1)
@@ -87,6 +87,46 @@ describe('overrides', () => {
 
   test.each([-1, Number.NaN, Number.POSITIVE_INFINITY])('refuse %d', (price) => {
     expect(() => createPriceTable({ inputPerMtok: price })).toThrow(/inputPerMtok/)
+  })
+})
+
+describe('a card', () => {
+  const table = createPriceTable()
+  const apis = ['direct', 'batch', 'flex'] as const
+
+  test('has its tiers by rising prompt length, the first for every prompt', () => {
+    const card = table.card({ model: 'gpt-6-luna', api: 'direct', at: DAY })
+    expect(card.map(({ above }) => above)).toEqual([-1, 272_000])
+    expect(card[0]).toMatchObject({ input: 100_000, cached: 10_000, cacheWrite: 125_000, output: 500_000 })
+    expect([0, 272_000, 272_001].map((tokens) => tierFor(card, tokens)?.above)).toEqual([-1, -1, 272_000])
+  })
+
+  test('of a model nobody knows has no rates, and prices nothing but nothing', () => {
+    const card = table.card({ model: 'llama-9', api: 'direct', at: DAY })
+    expect(
+      card.flatMap(({ input, cached, cacheWrite, output }) => [input, cached, cacheWrite, output]),
+    ).toEqual(Array(4).fill(undefined))
+    expect(costOf(usage({ input: 1 }), card)).toBeUndefined()
+    expect(costOf(zeroUsage, card)).toBe(0)
+    expect(tierFor([], 5)).toBeUndefined()
+  })
+
+  test('kept, and read back as JSON, prices every answer as the table does', () => {
+    const usages = fc
+      .tuple(fc.nat(600_000), fc.nat(100), fc.nat(100), fc.nat(200_000))
+      .map(([input, cached, written, output]) => {
+        const cachedInput = Math.floor((input * cached) / 100)
+        const cacheWrite = Math.floor(((input - cachedInput) * written) / 100)
+        return usage({ input, cachedInput, cacheWrite, output })
+      })
+    const models = fc.constantFrom('gpt-5-mini', 'gpt-6-luna', 'gpt-4o', 'text-embedding-3-small', 'llama-9')
+    fc.assert(
+      fc.property(usages, models, fc.constantFrom(...apis), (some, model, api) => {
+        const query = { model, api, at: DAY }
+        const kept: RateCard = JSON.parse(JSON.stringify(table.card(query)))
+        expect(costOf(some, kept)).toBe(table.costNanoUsd(some, query))
+      }),
+    )
   })
 })
 

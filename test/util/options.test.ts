@@ -208,10 +208,21 @@ describe('the environment', () => {
     expect(readEnvironment(env).color).toBe(color)
   })
 
-  test('never shows the key', () => {
+  test.each([
+    [{ NIGHTSHIFT_STATE_DIR: '/own', XDG_STATE_HOME: '/state', HOME: '/home/me' }, '/own'],
+    [{ NIGHTSHIFT_STATE_DIR: ' ', XDG_STATE_HOME: '/state', HOME: '/home/me' }, '/state/nightshift'],
+    [{ XDG_STATE_HOME: 'relative', HOME: '/home/me' }, '/home/me/.local/state/nightshift'],
+    [{ HOME: '/home/me' }, '/home/me/.local/state/nightshift'],
+    [{}, undefined],
+  ])('says with %o where tasks share what they know: %s', (env, stateDir) => {
+    expect(readEnvironment(env).stateDir).toBe(stateDir)
+  })
+
+  test('never shows a key', () => {
     fc.assert(
       fc.property(fc.stringMatching(/^[A-Za-z0-9-]{12,40}$/), (key) => {
-        const settings = resolveOptions({ name: 'a' }, { OPENAI_API_KEY: key })
+        const settings = resolveOptions({ name: 'a' }, { OPENAI_API_KEY: key, OPENAI_ADMIN_KEY: key })
+        expect(settings.environment.adminKey?.reveal()).toBe(key)
         const shown = [
           JSON.stringify(settings),
           inspect(settings, { depth: 9, showHidden: true }),
