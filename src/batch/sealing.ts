@@ -167,10 +167,18 @@ export function sealFor(file: QueueFile, line: LineSize, settings: SealSettings)
 }
 
 /** A file of enough lines is a batch; a smaller one, or one that no batch can hold, is sent line by line. */
-export const sealAs = (file: QueueFile, settings: SealSettings): Sealing['as'] =>
-  isDirectOnly(settings) || file.requests < settings.minBatchRequests || isUnbatchable(file, settings)
-    ? 'direct'
-    : 'batch'
+export function sealAs(file: QueueFile, settings: SealSettings): Sealing['as'] {
+  if (isDirectOnly(settings) || isUnbatchable(file, settings)) return 'direct'
+  return file.requests < settings.minBatchRequests && !isTooDearDirectly(file, settings) ? 'direct' : 'batch'
+}
+
+/** One of its requests may cost more by a direct call than the hard cap, where a batch of it costs half. */
+function isTooDearDirectly({ model, tokens = noForecast }: QueueFile, settings: SealSettings): boolean {
+  const { maxSpendNanoUsd, valuation } = settings
+  if (maxSpendNanoUsd === undefined || tokens.unbounded > 0) return false
+  const dearest = { ...tokens, requests: 1, mostInput: tokens.longest }
+  return (valuation.mostNanoUsd(dearest, model, 'direct') ?? 0) > maxSpendNanoUsd
+}
 
 /** One request that alone has more prompt tokens than the account may have enqueued. */
 const isUnbatchable = (file: QueueFile, settings: SealSettings): boolean =>

@@ -221,14 +221,14 @@ function confirmation(
   terminal: TerminalReporter,
   { yes, stop }: { readonly yes: boolean; readonly stop: AbortSignal },
 ): (report: PilotReport) => Promise<boolean> {
-  const { stdin: input, stdout, stderr: output } = process
   return async (report) => {
     terminal.pause()
     try {
-      const columns = stdout.columns || WIDTH_WITHOUT_TERMINAL
-      stdout.write(`${pilotText(report, columns).join('\n')}\n`)
-      if (yes || !input.isTTY || !output.isTTY) return yes
-      return await askYesNo(pilotQuestion(report), { input, output, signal: stop })
+      const columns = process.stdout.columns || WIDTH_WITHOUT_TERMINAL
+      process.stdout.write(`${pilotText(report, columns).join('\n')}\n`)
+      if (yes || !process.stdin.isTTY || !process.stderr.isTTY) return yes
+      const place = { input: process.stdin, output: process.stderr, signal: stop }
+      return await askYesNo(pilotQuestion(report), place)
     } finally {
       terminal.resume()
     }

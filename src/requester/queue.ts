@@ -122,16 +122,24 @@ export const addedColumns = (
 
 /** Puts new requests into files of their own, one per group, that are sent directly. */
 export function enqueueDirect(draft: Draft, requests: readonly PreparedRequest[], valuer: Valuer): void {
-  const groups = Map.groupBy(requests, ({ endpoint, model }) => `${endpoint} ${model}`)
-  for (const group of groups.values()) {
+  const settings = { ...valuer.sealing, forceDirect: true }
+  const valued = requests.map((request) => ({ ...request, tokens: valuer.forecast(request) }))
+  const groups = Map.groupBy(valued, ({ endpoint, model }) => `${endpoint} ${model}`)
+  for (const all of groups.values()) {
+    const refusals = new Map(
+      all.map((one) => [one.key, tooLarge(one.model, lineOf(customId(0, 0), one), settings)] as const),
+    )
+    for (const one of all) {
+      const refusal = refusals.get(one.key)
+      if (refusal !== undefined) refuse(draft, one, refusal)
+    }
+    const group = all.filter(({ key }) => refusals.get(key) === undefined)
     const [first] = group
     if (!first) continue
     const file = draft.state.lastFile + 1
     draft.apply({ kind: 'open', file, endpoint: first.endpoint, model: first.model })
     const start = draft.requests.last + 1
-    const lines = group.map((one, offset) =>
-      lineOf(customId(start + offset, 0), { ...one, tokens: valuer.forecast(one) }),
-    )
+    const lines = group.map((one, offset) => lineOf(customId(start + offset, 0), one))
     addChunk(draft, file, group, lines)
     draft.apply({ kind: 'seal', file, as: 'direct' })
   }

@@ -28,8 +28,14 @@ export class Spread<Item> {
   get items(): readonly Item[] {
     const { length } = this.#held
     if (length <= this.#count) return [...this.#held]
-    const distance = length / this.#count
-    const chosen = new Set(Array.from({ length: this.#count }, (_, at) => Math.floor((at + 0.5) * distance)))
+    const random = randomNumbers()
+    const start = (part: number) => Math.floor((part * length) / this.#count)
+    // One of each part, at random here too: what is held may go round in kinds as well.
+    const chosen = new Set(
+      Array.from({ length: this.#count }, (_, part) =>
+        Math.floor(start(part) + random() * (start(part + 1) - start(part))),
+      ),
+    )
     return this.#held.filter((_, index) => chosen.has(index))
   }
 

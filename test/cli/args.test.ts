@@ -235,7 +235,7 @@ describe('flags of the task', () => {
     [z.object({ maxRetries: z.int().default(1) }), '--max-retries already belongs to option maxRetries'],
     [z.object({ noRun: z.boolean() }), '--no-run already belongs to option run'],
     [z.object({ taskPrefix: z.string() }), '--task-prefix already belongs to option name'],
-    [z.object({ cache: z.boolean(), noCache: z.boolean() }), '--no-cache already belongs to flag cache'],
+    [z.object({ sound: z.boolean(), noSound: z.boolean() }), '--no-sound already belongs to flag sound'],
     [z.object({ help: z.boolean() }), '--help is reserved'],
     [z.object({ apiKey: z.string() }), '--api-key is reserved'],
   ])('may not clash with others: %#', (own, message) => {

@@ -65,7 +65,16 @@ describe('the status of a task', () => {
       paramsVersions: 1,
       holder: null,
       wipe: null,
-      requests: { total: 10, succeeded: 9, failed: 1, pending: 0, queued: 0, waiting: 0, inFlight: 0, received: 0 },
+      requests: {
+        total: 10,
+        succeeded: 9,
+        failed: 1,
+        pending: 0,
+        queued: 0,
+        waiting: 0,
+        inFlight: 0,
+        received: 0,
+      },
       spending: {
         sentRequests: 11,
         inputTokens: summary.usage.input,

@@ -1,5 +1,8 @@
 import { fork } from 'node:child_process'
 import { on, once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type Moment, type News, newsSchema, type Order, type Report } from './emulator-messages.ts'
 
@@ -36,8 +39,9 @@ export async function startEmulator(program: URL = CORPUS_SERVER): Promise<Emula
     throw new Error('the emulator ended')
   }
   const { url } = await news('ready')
+  const stateDir = await mkdtemp(join(tmpdir(), 'nightshift-test-state-'))
   return {
-    env: { OPENAI_API_KEY: 'sk-test', OPENAI_BASE_URL: `${url}/v1` },
+    env: { OPENAI_API_KEY: 'sk-test', OPENAI_BASE_URL: `${url}/v1`, NIGHTSHIFT_STATE_DIR: stateDir },
     killAt: (pid, signal, at) => order({ do: 'kill', pid, signal, at }),
     hold: async (calls) => {
       order({ do: 'hold' })
@@ -52,6 +56,7 @@ export async function startEmulator(program: URL = CORPUS_SERVER): Promise<Emula
       const closed = once(server, 'exit')
       order({ do: 'close' })
       await closed
+      await rm(stateDir, { recursive: true, force: true })
     },
   }
 }
