@@ -52,8 +52,9 @@ class Pictures extends TaskManager<Sight> {
   }
 
   async *generateRequests(): AsyncIterable<TaskRequest> {
-    for (const { name } of drawings) {
-      const url = await dataUrl(join(this.#folder, name))
+    for (const drawing of drawings) {
+      const { name } = drawing
+      const url = await dataUrl(drawing, join(this.#folder, name))
       for (const detail of DETAILS) {
         const content = [
           { type: 'text' as const, text: QUESTION },
@@ -98,14 +99,20 @@ class Pictures extends TaskManager<Sight> {
 
 async function draw(drawing: Drawing, file: string): Promise<void> {
   if (existsSync(file)) return
-  const mosaic = mosaicOf(drawing)
-  await writeFile(`${file}.part`, file.endsWith('.png') ? encodePng(mosaic) : encodeJpeg(mosaic))
+  await writeFile(`${file}.part`, encoded(drawing))
   await rename(`${file}.part`, file)
 }
 
-async function dataUrl(file: string): Promise<string> {
+function encoded(drawing: Drawing): Uint8Array {
+  const mosaic = mosaicOf(drawing)
+  return drawing.name.endsWith('.png') ? encodePng(mosaic) : encodeJpeg(mosaic)
+}
+
+/** The picture of the file, or, where none was drawn yet (`--quote` and `--dry-run` write nothing), as it will be. */
+async function dataUrl(drawing: Drawing, file: string): Promise<string> {
   const type = file.endsWith('.png') ? MIME_TYPES.png : MIME_TYPES.jpg
-  return `data:${type};base64,${await readFile(file, 'base64')}`
+  const bytes = existsSync(file) ? await readFile(file) : encoded(drawing)
+  return `data:${type};base64,${Buffer.from(bytes).toString('base64')}`
 }
 
 /** What each detail cost, and how many of its answers are right. */
