@@ -10,9 +10,7 @@ import {
   pauseLeftMs,
 } from '../batch/direct-rate.ts'
 import type { HeldBack } from '../batch/limit-text.ts'
-import { type Blocked, callExcesses, type Load } from '../batch/limits.ts'
-import { type LineOutcome, withWorkingKey } from '../batch/line-outcome.ts'
-import type { FileIn } from '../batch/queue-file.ts'
+import { withWorkingKey } from '../batch/line-outcome.ts'
 import type { DirectReply } from '../batch/remote-api.ts'
 import { readReply } from '../batch/reply.ts'
 import type { StepOf } from '../batch/steps.ts'
@@ -21,8 +19,7 @@ import { lineBody, lineId } from '../batch/wire-line.ts'
 import { RemoteError, StateError } from '../errors.ts'
 import type { Endpoint } from '../openai/wire.ts'
 import { readLineChunks } from '../state/json-lines.ts'
-import type { TokenForecast } from '../tokens/forecast.ts'
-import { Notifier } from '../util/notifier.ts'
+import { CallAccount, type DirectFile, type CallLine as Line } from './call-account.ts'
 import type { Context } from './context.ts'
 import { type Answer, answerOf, endOf, pushback, refusedKey } from './direct-call.ts'
 import { queueFileName, repliesFileName } from './files.ts'
@@ -31,26 +28,13 @@ import { Outage } from './outage.ts'
 import { Interrupted, Patience } from './patience.ts'
 import { enqueueAgain, type RequeueCause } from './queue.ts'
 import { sealedLine } from './reply-line.ts'
-import { answerCost, isUnmetered, ReplyTotals } from './reply-totals.ts'
+import { ReplyTotals } from './reply-totals.ts'
 import type { RequestResult } from './request-result.ts'
 import { requestOf } from './result-index.ts'
 import type { ResultReader } from './result-reader.ts'
 
 /** Larger than most answers; larger ones are learned from. */
 const LONG_REPLY_BYTES = 64 * 1024
-
-type DirectFile = FileIn<'direct'>
-
-interface Line {
-  readonly request: number
-  readonly customId: string
-  readonly text: string
-  readonly tokens: TokenForecast
-  readonly load: Load
-}
-
-/** One request, whatever it takes. */
-const LEAST_LOAD: Load = { requests: 1, bytes: 0, tokens: 0, nanoUsd: 0, mostNanoUsd: 0 }
 
 /** Why a call is made again. */
 interface Repetition {
@@ -79,6 +63,7 @@ export interface DirectSenderOptions {
 export class DirectSender {
   readonly #context: Context
   readonly #options: DirectSenderOptions
+  readonly #account: CallAccount
   readonly #limit: LimitFunction
   #rate: DirectRate
   #backlog = 0
@@ -87,16 +72,11 @@ export class DirectSender {
   #replyBytes = LONG_REPLY_BYTES
   readonly #outage = new Outage()
   #keyWorks = false
-  /** Calls that are committed as sent and not settled yet. */
-  #onWire = 0
-  /** Something that was set aside may have been given back. */
-  readonly #settled = new Notifier()
-  /** Of each set, the least that a limit has held back. */
-  readonly #denied = new Map<number, Load>()
 
   constructor(context: Context, options: DirectSenderOptions) {
     this.#context = context
     this.#options = options
+    this.#account = new CallAccount(context, { before: options.before, isEnding: () => this.#isEnding })
     this.#rate = initialRate(context.settings.directConcurrency)
     this.#limit = pLimit(context.settings.directConcurrency)
   }
@@ -108,7 +88,7 @@ export class DirectSender {
 
   /** Calls that are sent and not settled, and how many the server allows at present. */
   get wire(): { readonly onWire: number; readonly concurrency: number } {
-    return { onWire: this.#onWire, concurrency: concurrencyOf(this.#rate) }
+    return { onWire: this.#account.onWire, concurrency: concurrencyOf(this.#rate) }
   }
 
   /** Nothing more is to be sent in this run. */
@@ -119,23 +99,12 @@ export class DirectSender {
 
   /** Whether the limits let anything more of a set be sent now. */
   mayGoOn(file: number): boolean {
-    return this.#blocked(this.#denied.get(file) ?? LEAST_LOAD).length === 0
+    return this.#account.mayGoOn(file)
   }
 
   /** What is left of a set, and the limits in its way. */
   heldBack(file: number): HeldBack {
-    const load = this.#denied.get(file) ?? LEAST_LOAD
-    return { load, excesses: this.#excesses(load) }
-  }
-
-  #blocked(load: Load): Blocked[] {
-    return this.#excesses(load).map(({ reason }) => reason)
-  }
-
-  #excesses(load: Load) {
-    const { store, settings } = this.#context
-    const { before } = this.#options
-    return callExcesses(load, { state: store.head.state, before, limits: settings.limits })
+    return this.#account.heldBack(file)
   }
 
   /**
@@ -147,7 +116,7 @@ export class DirectSender {
     const file = store.durable.state.files.get(id)
     if (file?.phase !== 'direct') return true
     let complete = true
-    this.#denied.delete(id)
+    this.#account.begin(id)
     emit({ kind: 'direct-started', file: file.id, model: file.model, requests: file.live })
     const calls = new Set<Promise<void>>()
     for await (const lines of readLineChunks(store.fs, store.path(queueFileName(file.id)))) {
@@ -177,21 +146,7 @@ export class DirectSender {
     const { endpoint, model } = file
     const { key } = requests.identity(request)
     const tokens = valuer.forecast({ key, endpoint, model, bodyText: lineBody(text) })
-    return { request, customId, text, tokens, load: this.#loadOf(file, tokens) }
-  }
-
-  /** The most it can cost is that of a call at the full price: nobody has to answer at the tier that was asked for. */
-  #loadOf({ endpoint, model }: DirectFile, tokens: TokenForecast): Load {
-    const { valuer, settings, pace } = this.#context
-    const tier = pace?.asksForFlex(endpoint, model) ? 'flex' : 'direct'
-    const hasCap = settings.limits.maxSpendNanoUsd !== undefined
-    return {
-      requests: 1,
-      bytes: 0,
-      tokens: tokens.input,
-      nanoUsd: valuer.expectedNanoUsd(tokens, model, tier),
-      mostNanoUsd: hasCap ? valuer.mostNanoUsd(tokens, model, 'direct') : undefined,
-    }
+    return { request, customId, text, tokens, load: this.#account.loadOf(file, tokens) }
   }
 
   /** One line, from its place in the queue to its delivery. Never rejects: the first failure ends the set. */
@@ -204,7 +159,7 @@ export class DirectSender {
       return false
     } finally {
       this.#backlog--
-      this.#settled.notify()
+      this.#account.notify()
     }
   }
 
@@ -215,7 +170,7 @@ export class DirectSender {
     if (this.#isEnding) return false
     const room = await store.space.reserve(this.#replyBytes, 'the answer to a direct call')
     try {
-      if (!(await this.#mayBeSent(file, line))) return false
+      if (!(await this.#account.take(file, line))) return false
       await this.#record(file, line, await this.#timed(line, this.#untilAnswered(file, line)))
       return true
     } finally {
@@ -236,54 +191,6 @@ export class DirectSender {
     }
   }
 
-  /** Commits a line as sent; waits for what calls on the wire may give back of the hard cap. False when a limit is in the way. */
-  async #mayBeSent(file: DirectFile, line: Line): Promise<boolean> {
-    for (;;) {
-      if (this.#context.pace?.isOver) return false
-      const settled = this.#settled.wait()
-      const blocked = await this.#commitSent(file, line)
-      if (blocked.length === 0) return true
-      const isPassing = this.#onWire > 0 && blocked.every((reason) => reason === 'max spend')
-      if (!isPassing || this.#context.stop.aborted || this.#failure !== undefined) {
-        this.#deny(file.id, line.load)
-        return false
-      }
-      await settled
-    }
-  }
-
-  async #commitSent(file: DirectFile, { request, tokens, load }: Line): Promise<readonly Blocked[]> {
-    const { store, settings, pace } = this.#context
-    const hasCap = settings.limits.maxSpendNanoUsd !== undefined
-    return store.commit((draft) => {
-      const blocked = this.#blocked(load)
-      if (blocked.length > 0) return blocked
-      this.#onWire++
-      draft.apply({
-        kind: 'sent',
-        file: file.id,
-        requests: [request],
-        tokens,
-        expectedNanoUsd: load.nanoUsd,
-        ...(hasCap && { reserved: load.mostNanoUsd ?? 0 }),
-        ...(pace?.asksForFlex(file.endpoint, file.model) && { tier: 'flex' as const }),
-      })
-      return blocked
-    })
-  }
-
-  #deny(file: number, load: Load): void {
-    const known = this.#denied.get(file)
-    if (!known || (load.mostNanoUsd ?? load.nanoUsd) < (known.mostNanoUsd ?? known.nanoUsd))
-      this.#denied.set(file, load)
-  }
-
-  /** A call is over, or lost: what was set aside for it is settled by the step that `settle` adds. */
-  #offWire(): void {
-    this.#onWire--
-    this.#settled.notify()
-  }
-
   /** Sends until there is an answer about the request itself. What is about anything else uses up no attempt. */
   async #untilAnswered(file: DirectFile, line: Line): Promise<SettledAnswer> {
     const patience = new Patience(this.#context, 'direct calls')
@@ -295,7 +202,7 @@ export class DirectSender {
       const failing = this.#outage.note(line.request, end)
       const plan = planAfterCall(end, { losses, failing, keyWorks: this.#keyWorks })
       const isUncertain = mayHaveActed(end)
-      if (isUncertain) await this.#chargeLost(file, line)
+      if (isUncertain) await this.#account.lose(file, line)
       if (plan === 'record') {
         this.#adaptTo(answer.reply)
         return { ...answer, isCharged: isUncertain }
@@ -357,34 +264,9 @@ export class DirectSender {
     this.#limit.concurrency = concurrencyOf(rate)
   }
 
-  /** The answer was lost, and the server may have done the work: it is charged the most that it can have cost. */
-  async #chargeLost(file: DirectFile, line: Line): Promise<void> {
-    const { store, valuer } = this.#context
-    await valuer.load(file.model)
-    const { endpoint, model } = file
-    const { key } = store.durable.requests.identity(line.request)
-    const bodyText = lineBody(line.text)
-    const charged = valuer.mostOf({ key, endpoint, model, bodyText }, valuer.card(model, 'direct'))
-    const released = this.#reservedFor(line)
-    await store.commit((draft) => {
-      this.#offWire()
-      draft.apply({
-        kind: 'uncertain',
-        file: file.id,
-        requests: [line.request],
-        ...(charged && { charged }),
-        ...(released > 0 && { released }),
-      })
-    })
-  }
-
-  #reservedFor({ load }: Line): number {
-    return this.#context.settings.limits.maxSpendNanoUsd === undefined ? 0 : (load.mostNanoUsd ?? 0)
-  }
-
   /** It may be charged twice: that is put on record, and must fit under every limit, before it is done. */
   async #sendAgain(file: DirectFile, line: Line, { problem, why }: Repetition): Promise<void> {
-    if (await this.#mayBeSent(file, line)) return
+    if (await this.#account.take(file, line)) return
     await this.#giveBack(file, line, { why, reason: problem.message }, true)
     throw new Interrupted()
   }
@@ -394,9 +276,9 @@ export class DirectSender {
     const { store, valuer } = this.#context
     const again = { endpoint: file.endpoint, model: file.model, bodyText: lineBody(line.text) }
     const { tokens: input, nanoUsd } = line.load
-    const sent = isOff ? {} : { released: this.#reservedFor(line), takenBack: { input, nanoUsd } }
+    const sent = isOff ? {} : { released: this.#account.reservedFor(line), takenBack: { input, nanoUsd } }
     await store.commit((draft) => {
-      if (!isOff) this.#offWire()
+      if (!isOff) this.#account.offWire()
       enqueueAgain(draft, line.request, again, { ...cause, ...sent }, valuer)
     })
   }
@@ -429,7 +311,7 @@ export class DirectSender {
     { reply, text, outcome: said, isCharged }: SettledAnswer,
   ): Promise<void> {
     const outcome = withWorkingKey(said)
-    const { cost, tier } = await this.#settle(file, line, outcome)
+    const { cost, tier } = await this.#account.price(file, line, outcome)
     const totals = new ReplyTotals()
     totals.add(cost)
     const { tokens, load } = line
@@ -443,28 +325,15 @@ export class DirectSender {
         expected: { input: tokens.input, output: tokens.output, costNanoUsd: load.nanoUsd },
       }),
       ...(tier && { tier }),
-      ...(!isCharged && { released: this.#reservedFor(line) }),
+      ...(!isCharged && { released: this.#account.reservedFor(line) }),
     })
-    if (!isCharged) this.#offWire()
+    if (!isCharged) this.#account.offWire()
     const described = await this.#options.reader.describe(file, line.request, line.text, {
       ...outcome,
       charge,
     })
     this.#report(described, reply instanceof RemoteError ? reply.message : reply.text)
     await this.#options.deliver(described)
-  }
-
-  /** What an answer cost, at the tier that the server says it was given at. */
-  async #settle(file: DirectFile, line: Line, outcome: LineOutcome) {
-    const { valuer, store } = this.#context
-    const { endpoint, model } = file
-    const tier = outcome.kind === 'reply' && outcome.body.service_tier === 'flex' ? 'flex' : undefined
-    const { key } = store.durable.requests.identity(line.request)
-    if (isUnmetered(outcome)) await valuer.load(model)
-    const cost = answerCost(outcome, valuer.cards(model, tier ?? 'direct'), (card) =>
-      valuer.mostOf({ key, endpoint, model, bodyText: lineBody(line.text) }, card),
-    )
-    return { cost, tier } as const
   }
 
   async #receive(text: string, step: StepOf<'received'>): Promise<void> {

@@ -99,7 +99,8 @@ function countInterval(count: number): Interval {
 function predict(sample: readonly Observation[], rest: Rest) {
   const n = sample.length
   const expected = sumOf(sample, ({ expectedInput }) => expectedInput)
-  const ratio = expected > 0 ? sumOf(sample, ({ input }) => input) / expected : 1
+  // Of less than a nano-USD no ratio can be told.
+  const ratio = expected >= 1 ? sumOf(sample, ({ input }) => input) / expected : 1
   const mean = sumOf(sample, ({ output }) => output) / n
   const residuals = sample.map(
     ({ input, output, expectedInput }) => input - ratio * expectedInput + output - mean,
