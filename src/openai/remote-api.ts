@@ -1,4 +1,3 @@
-import { openAsBlob } from 'node:fs'
 import type OpenAI from 'openai'
 import { z } from 'zod'
 import type {
@@ -24,6 +23,7 @@ import {
   toRemoteError,
 } from './error-mapping.ts'
 import { type Post, patientPost } from './patient-fetch.ts'
+import { openUploadForm, type UploadForm } from './upload-form.ts'
 import { batchSchema, fileSchema, type WireBatch, type WireFile } from './wire.ts'
 
 /** Retries, by the SDK, of calls that do no harm when they are repeated. */
@@ -63,17 +63,11 @@ export class OpenAIRemoteApi implements RemoteApi {
   }
 
   async uploadBatchFile(request: UploadRequest, signal?: AbortSignal): Promise<WireFile> {
-    const file = await openUpload(request)
-    const timeout = timerMs(this.#timeoutMs + file.size / SLOWEST_UPLOAD_BYTES_PER_MS)
+    const { body, contentType } = await openUpload(request)
+    const timeout = timerMs(this.#timeoutMs + body.size / SLOWEST_UPLOAD_BYTES_PER_MS)
+    const headers = { 'content-type': contentType }
     return this.#json('POST /files', signal, fileSchema, () =>
-      this.#client.files.create(
-        {
-          file,
-          purpose: 'batch',
-          expires_after: { anchor: 'created_at', seconds: request.expiresAfterSeconds },
-        },
-        { signal, timeout, maxRetries: 0, ...UNBUFFERED },
-      ),
+      this.#client.post('/files', { body, headers, signal, timeout, maxRetries: 0, ...UNBUFFERED }),
     )
   }
 
@@ -249,11 +243,14 @@ const postBy =
   (url, { headers, body, signal }) =>
     send(url, { method: 'POST', headers: Object.fromEntries(headers), body, signal, redirect: 'manual' })
 
-/** The file stays on disk: the blob is read while it is sent. */
-async function openUpload({ path, name }: UploadRequest): Promise<File> {
+async function openUpload({ path, name, expiresAfterSeconds }: UploadRequest): Promise<UploadForm> {
+  const fields = {
+    purpose: 'batch',
+    'expires_after[anchor]': 'created_at',
+    'expires_after[seconds]': `${expiresAfterSeconds}`,
+  }
   try {
-    const content = await openAsBlob(path)
-    return new File([content], name, { type: 'application/jsonl' })
+    return await openUploadForm(path, name, fields)
   } catch (error) {
     throw new StateError('file_not_readable', `${path} cannot be read for its upload: ${errorText(error)}`, {
       cause: error,

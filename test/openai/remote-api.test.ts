@@ -2,6 +2,7 @@ import { mkdtemp, rm, truncate, writeFile } from 'node:fs/promises'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { afterEach, describe, expect, test } from 'vitest'
 import { NightshiftError, type RemoteError } from '../../src/errors.ts'
 import { OpenAIRemoteApi } from '../../src/openai/remote-api.ts'
@@ -304,6 +305,30 @@ describe('files', () => {
       expect(received).toBeGreaterThan(size)
       expect(peak - before).toBeLessThan(size * 0.75)
     })
+  })
+
+  test('an upload can be aborted at any moment, and nothing throws where nobody catches it', async () => {
+    const silent = createServer((request) => request.resume())
+    const baseURL = await listen(silent)
+    const api = new OpenAIRemoteApi({ apiKey: KEY, baseURL, timeoutMs: 60_000 })
+    const uncaught: unknown[] = []
+    const hear = (error: unknown) => uncaught.push(error)
+    process.on('unhandledRejection', hear)
+    try {
+      await withFile('x'.repeat(300_000), async (path) => {
+        for (let turns = 0; turns < 60; turns += 1) {
+          const abort = new AbortController()
+          const request = { path, name: 'n.jsonl', expiresAfterSeconds: 3600 }
+          const failed = failing(api.uploadBatchFile(request, abort.signal))
+          for (let turn = 0; turn < turns; turn += 1) await nextTurn()
+          abort.abort()
+          await failed
+        }
+      })
+      expect(uncaught).toEqual([])
+    } finally {
+      process.off('unhandledRejection', hear)
+    }
   })
 
   test('an upload of a file that is gone sends nothing', async () => {
