@@ -6,7 +6,6 @@
 import {
   accept,
   type RunSummary,
-  readOutput,
   runTask,
   TaskManager,
   type TaskRequest,
@@ -14,6 +13,7 @@ import {
 } from 'nightshift'
 import corpus from 'nlp-corpus'
 import { z } from 'zod'
+import { linesOf, tableOf } from './support/report.ts'
 import { topicAnswers } from './support/topic-answers.ts'
 
 const Label = z.object({
@@ -50,11 +50,8 @@ class CorpusTopics extends TaskManager<Label> {
 
   override async onFinish(summary: RunSummary) {
     const counts = new Map<string, number>()
-    for (const file of summary.output) {
-      for await (const entry of readOutput(file)) {
-        const { topic, sentiment } = Line.parse(entry)
-        for (const name of [topic, `${topic} ${sentiment}`]) counts.set(name, (counts.get(name) ?? 0) + 1)
-      }
+    for await (const { topic, sentiment } of linesOf(summary.output, Line)) {
+      for (const name of [topic, `${topic} ${sentiment}`]) counts.set(name, (counts.get(name) ?? 0) + 1)
     }
     console.log(table(counts))
     console.log(`\nLabels: ${summary.output.join(', ') || 'none yet'}`)
@@ -65,14 +62,12 @@ class CorpusTopics extends TaskManager<Label> {
 function table(counts: ReadonlyMap<string, number>): string {
   const count = (name: string): number => counts.get(name) ?? 0
   const { topic: topics, sentiment: sentiments } = Label.shape
-  const row = (cells: readonly (string | number)[]): string =>
-    cells.map((cell, column) => (column === 0 ? String(cell).padEnd(14) : String(cell).padStart(10))).join('')
   const sorted = topics.options.toSorted((a, b) => count(b) - count(a))
   const rows = sorted.map((topic) => [
     ...[topic, count(topic)],
     ...sentiments.options.map((sentiment) => count(`${topic} ${sentiment}`)),
   ])
-  return ['', row(['topic', 'sentences', ...sentiments.options]), ...rows.map(row)].join('\n')
+  return `\n${tableOf([['topic', 'sentences', ...sentiments.options], ...rows], [14, 10])}`
 }
 
 await runTask(CorpusTopics, {

@@ -10,7 +10,6 @@ import { join } from 'node:path'
 import {
   accept,
   type RunSummary,
-  readOutput,
   runTask,
   TaskManager,
   type TaskRequest,
@@ -21,6 +20,7 @@ import { encodeJpeg } from './support/jpeg.ts'
 import { type Drawing, drawings, mosaicOf } from './support/mosaic.ts'
 import { pictureAnswers } from './support/picture-answers.ts'
 import { encodePng } from './support/png.ts'
+import { linesOf, tableOf } from './support/report.ts'
 
 const Sight = z.object({
   ground: z.enum(['red', 'green', 'blue', 'yellow', 'white']).describe('Colour of the ground'),
@@ -78,9 +78,7 @@ class Pictures extends TaskManager<Sight> {
 
   override async onFinish({ output }: RunSummary) {
     const lines: Line[] = []
-    for (const file of output) {
-      for await (const entry of readOutput(file)) lines.push(Line.parse(entry))
-    }
+    for await (const line of linesOf(output, Line)) lines.push(line)
     console.log(table(lines))
     const pairs = drawings.map(({ name }) => this.#answers(name)).filter((answers) => answers.length === 2)
     const agreed = pairs.filter(([low, high]) => low === high).length
@@ -120,15 +118,14 @@ function table(lines: readonly Line[]): string {
   const truth = new Map(drawings.map((drawing) => [drawing.name, drawing]))
   const isRight = ({ picture, ground, squares }: Line): boolean =>
     truth.get(picture)?.ground === ground && truth.get(picture)?.squares === squares
-  const row = (cells: readonly (string | number)[]): string =>
-    cells.map((cell, column) => (column === 0 ? String(cell).padEnd(10) : String(cell).padStart(14))).join('')
   const rows = DETAILS.map((detail) => {
     const own = lines.filter((line) => line.detail === detail)
     const tokens = own.reduce((sum, { inputTokens }) => sum + inputTokens, 0)
     const cost = own.reduce((sum, line) => sum + line.cost, 0)
-    return row([detail, own.length, own.filter(isRight).length, tokens, `$${cost.toFixed(4)}`])
+    const right = own.filter(isRight).length
+    return [detail, own.length, right, tokens.toLocaleString('en-US'), `$${cost.toFixed(4)}`]
   })
-  return ['', row(['detail', 'answers', 'right', 'input tokens', 'cost']), ...rows].join('\n')
+  return `\n${tableOf([['detail', 'answers', 'right', 'input tokens', 'cost'], ...rows], [10, 14])}`
 }
 
 await runTask(Pictures, {

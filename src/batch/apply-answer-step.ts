@@ -1,5 +1,13 @@
 import { retired } from './apply-submit-step.ts'
-import { type FileIn, inPhase, isRemote, isUnpushed, type QueueFile, remoteFilesOf } from './queue-file.ts'
+import {
+  type FileIn,
+  inPhase,
+  isRemote,
+  isUnpushed,
+  isWorkedOn,
+  type QueueFile,
+  remoteFilesOf,
+} from './queue-file.ts'
 import type { RequestTable } from './request-table.ts'
 import { ImpossibleStep, judgedBy, leave, plus, spent, sumOf, withReserved } from './step-helpers.ts'
 import type { StepOf } from './steps.ts'
@@ -27,9 +35,15 @@ export function loseCalls(state: TaskState, table: RequestTable, step: StepOf<'u
   }
 }
 
-export function reserve(state: TaskState, { file, reserved }: StepOf<'reserve'>): TaskState {
+export function reserve(state: TaskState, { file, stray, reserved }: StepOf<'reserve'>): TaskState {
+  if (stray !== undefined) return reserveForStray(state, stray, reserved)
   const known = state.files.get(file)
   return known ? { ...state, files: new Map(state.files).set(file, { ...known, reserved }) } : state
+}
+
+function reserveForStray(state: TaskState, batchId: string, reserved: number): TaskState {
+  const known = state.strays.get(batchId)
+  return known ? { ...state, strays: new Map(state.strays).set(batchId, { ...known, reserved }) } : state
 }
 
 /** Queue files after so much more, or less, was set aside for one of them. */
@@ -63,9 +77,11 @@ export function receive(state: TaskState, table: RequestTable, step: StepOf<'rec
   return { ...next, spending: plus(spending, { uncertainNanoUsd: isUnseen(file) ? reserved : 0 }), files }
 }
 
-/** It was worked on, and what came of it is nowhere to be seen. */
-const isUnseen = ({ status, outputFileId, errorFileId, usage }: FileIn<'ended'>): boolean =>
-  !outputFileId && !errorFileId && (usage ? usage.input > 0 : status === 'completed')
+/** It was, or may have been, worked on, and what came of it is nowhere to be seen. */
+function isUnseen(file: FileIn<'ended'>): boolean {
+  if (file.outputFileId || file.errorFileId) return false
+  return file.gone === true || (file.usage ? isWorkedOn(file) : file.status === 'completed')
+}
 
 export function accept(state: TaskState, table: RequestTable, step: StepOf<'accepted'>): TaskState {
   const next = judge(state, table, step.requests, 'succeeded', { costs: step.costs })

@@ -25,9 +25,13 @@ export function strayStep(state: TaskState, step: StrayStep): TaskState {
 }
 
 /** Answers that nobody could, or wanted to, collect: what they cost is not known. */
-function leftUnread({ spending }: TaskState, stray: Stray): TaskState['spending'] {
-  const hasAnswers = stray.phase === 'ended' && (stray.outputFileId ?? stray.errorFileId) !== undefined
-  return hasAnswers ? plus(spending, { uncertainNanoUsd: stray.reserved ?? 0 }) : spending
+const leftUnread = ({ spending }: TaskState, stray: Stray): TaskState['spending'] =>
+  mayLeaveAnswers(stray) ? plus(spending, { uncertainNanoUsd: stray.reserved ?? 0 }) : spending
+
+function mayLeaveAnswers(stray: Stray): boolean {
+  if (stray.phase !== 'ended') return false
+  const { status, outputFileId, errorFileId, gone = false } = stray
+  return gone || status === 'completed' || (outputFileId ?? errorFileId) !== undefined
 }
 
 function seen(state: TaskState, step: StepOf<'stray'>): TaskState {
@@ -68,9 +72,9 @@ function advanced(stray: Stray, step: Exclude<StrayStep, StepOf<'stray'>>): Stra
   }
   switch (step.kind) {
     case 'stray-ended': {
-      const { status, outputFileId, errorFileId } = step
+      const { status, outputFileId, errorFileId, gone } = step
       const files = { ...(outputFileId && { outputFileId }), ...(errorFileId && { errorFileId }) }
-      return { ...common, phase: 'ended', status, ...files }
+      return { ...common, phase: 'ended', status, ...files, ...(gone && { gone }) }
     }
     case 'stray-received': {
       const { rates, safety } = step

@@ -1,5 +1,5 @@
 import { assertNever } from '../util/exhaustive.ts'
-import { inPhase, type Phase, type QueueFile } from './queue-file.ts'
+import { type FileIn, inPhase, isWorkedOn, mayHaveCost, type Phase, type QueueFile } from './queue-file.ts'
 import { baseOf, fileOf, impossible, plus, withoutKey } from './step-helpers.ts'
 import type { StepOf } from './steps.ts'
 import type { TaskState } from './task-state.ts'
@@ -31,8 +31,7 @@ export function submitStep(state: TaskState, step: SubmitStep): TaskState {
   if (step.kind === 'ended') return { ...next, batchDurationsMs: durationsWith(state, step) }
   if (step.kind !== 'abandoned') return next
   if (!('tag' in file)) return impossible(step, `file ${file.id} is ${file.phase}`)
-  // A batch that the server took and then refused for lack of room was never worked on.
-  const spending = file.phase === 'ended' ? pushed(state, file, -1) : state.spending
+  const spending = file.phase === 'ended' ? takenBack(state, file) : state.spending
   return { ...next, ...retired(state, [file]), spending, litter: state.litter.union(new Set(step.litter)) }
 }
 
@@ -71,6 +70,10 @@ const pushed = ({ spending }: TaskState, { requests, tokens, expectedNanoUsd = 0
     sentInputTokens: by * (tokens?.input ?? 0),
     sentNanoUsd: by * expectedNanoUsd,
   })
+
+/** A batch that the server took and then refused for lack of room was never worked on, unless it says so itself. */
+const takenBack = (state: TaskState, file: FileIn<'ended'>) =>
+  plus(pushed(state, file, -1), { uncertainNanoUsd: isWorkedOn(file) ? (file.reserved ?? 0) : 0 })
 
 const isInDoubt = inPhase('doubtful', 'fenced')
 
@@ -138,13 +141,12 @@ function attemptOf(file: QueueFile) {
 function ended(file: QueueFile, step: StepOf<'ended'>): QueueFile {
   if (file.phase !== 'remote') return impossible(step, `file ${file.id} is ${file.phase}`)
   const { batchId, adopted } = file
-  const { status, outputFileId, errorFileId, faults = [], usage } = step
+  const { status, outputFileId, errorFileId, faults = [], usage, gone } = step
   const { reserved, ...base } = baseOf(file)
-  // What failed without an answer was never worked on. It may wait for a person; nothing is to wait for its money.
-  const mayCost = status !== 'failed' || outputFileId || errorFileId || (usage && usage.input > 0)
   return {
     ...base,
-    ...(reserved !== undefined && { reserved: mayCost ? reserved : 0 }),
+    // A failed batch may wait for a person; nothing is to wait for its money.
+    ...(reserved !== undefined && { reserved: mayHaveCost(step) ? reserved : 0 }),
     ...attemptOf(file),
     phase: 'ended',
     batchId,
@@ -153,6 +155,7 @@ function ended(file: QueueFile, step: StepOf<'ended'>): QueueFile {
     ...(outputFileId && { outputFileId }),
     ...(errorFileId && { errorFileId }),
     ...(usage && { usage }),
+    ...(gone && { gone }),
     faults,
   }
 }

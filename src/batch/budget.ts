@@ -14,6 +14,11 @@ export interface Budget {
 /** Phases in which a queue file may still lead to a charge. */
 const mayCharge = inPhase('intended', 'uploaded', 'doubtful', 'fenced', 'remote', 'ended', 'direct')
 
+/**
+ * Attempts at large are not among it: they were given up by the rule that lets their lines be sent again, so a batch of
+ * one is as little expected as a second payment. One that turns up all the same is counted from then on, and what was
+ * set aside for it with it; held until then, one lost answer would keep its money from the task for ever.
+ */
 export function budgetOf({ spending, files, strays }: TaskState): Budget {
   let reservedNanoUsd = 0
   for (const file of files.values()) if (mayCharge(file)) reservedNanoUsd += file.reserved ?? 0

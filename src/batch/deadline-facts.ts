@@ -1,5 +1,5 @@
 import { assertNever } from '../util/exhaustive.ts'
-import type { FileIn, QueueFile } from './queue-file.ts'
+import { type FileIn, isQueued, type QueueFile } from './queue-file.ts'
 
 /** What is known of a batch beside its queue file. */
 export interface BatchFacts {
@@ -14,13 +14,8 @@ export interface BatchFacts {
  * verdict: what is on the wire is for the caller to take off.
  */
 export function waitingIn(file: QueueFile, { completed, isEnding }: BatchFacts): number {
+  if (isQueued(file)) return file.live
   switch (file.phase) {
-    case 'open':
-    case 'sealed':
-    case 'intended':
-    case 'uploaded':
-    case 'doubtful':
-    case 'fenced':
     case 'direct':
       return file.live
     case 'remote':

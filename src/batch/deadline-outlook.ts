@@ -56,6 +56,9 @@ const CALL_SAFETY = 1.5
 /** Without any call so far: a long answer of a reasoning model. Flex calls queue, and may be refused at first. */
 const ASSUMED_CALL_MS = { direct: 20_000, flex: 30_000 } as const
 
+/** How slow flex is at the moment shows with its first answer, and no sooner: a call on the wire is not made again. */
+const FIRST_FLEX_MS = 5 * 60_000
+
 /** Time that is left; zero or less when the deadline has passed. */
 export const timeLeftMs = ({ deadlineMs, nowMs }: DeadlineFacts): number => deadlineMs - nowMs
 
@@ -109,7 +112,8 @@ export const shortestMs = (facts: DeadlineFacts, mode: CallMode, calls: number):
 export function neededMs(facts: DeadlineFacts, mode: CallMode, calls: number): number {
   const known = knownCallMs(facts, mode)
   const callMs = known === undefined ? ASSUMED_CALL_MS[mode] : known * CALL_SAFETY
-  return roundsOf(facts, calls) * callMs + SETTLE_MS
+  const firstMs = mode === 'flex' && known === undefined ? FIRST_FLEX_MS : 0
+  return firstMs + roundsOf(facts, calls) * callMs + SETTLE_MS
 }
 
 const roundsOf = ({ concurrency }: DeadlineFacts, calls: number): number =>

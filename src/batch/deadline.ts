@@ -37,8 +37,9 @@ interface Rescue {
   readonly batches: readonly RunningBatch[]
   /** With what waits. */
   readonly calls: number
-  /** Time to set aside for it, the cancelling included. */
+  /** Time to set aside for it, and how much of that is for batches to be cancelled. */
   readonly needMs: number
+  readonly cancelMs: number
 }
 
 /**
@@ -125,7 +126,9 @@ function flexIsLate(facts: DeadlineFacts): string | undefined {
   if (outlook === 'in time' || !isFaster) return undefined
   const needMs = directAfterFlexMs(facts)
   if (isPossible(facts, 'direct', waiting))
-    return isDue(facts, needMs) ? dueText(facts, 'direct', { calls: waiting, needMs }) : undefined
+    return isDue(facts, needMs)
+      ? dueText(facts, 'direct', { calls: waiting, needMs, cancelMs: 0 })
+      : undefined
   return outlook === 'late' ? `flex is too slow, with ${formatDuration(timeLeftMs(facts))} left` : undefined
 }
 
@@ -133,9 +136,11 @@ function flexIsLate(facts: DeadlineFacts): string | undefined {
 const directAfterFlexMs = (facts: DeadlineFacts): number =>
   shortestMs(facts, 'flex', 1) + neededMs(facts, 'direct', facts.waiting)
 
-function dueText(facts: DeadlineFacts, mode: CallMode, rescue: Pick<Rescue, 'calls' | 'needMs'>): string {
+function dueText(facts: DeadlineFacts, mode: CallMode, rescue: Omit<Rescue, 'batches'>): string {
+  const { calls, needMs, cancelMs } = rescue
   const left = formatDuration(timeLeftMs(facts))
-  return `${formatCount(rescue.calls)} ${mode} calls may take ${formatDuration(rescue.needMs)}, with ${left} left`
+  const cancelling = cancelMs > 0 ? ` (${formatDuration(cancelMs)} of it to cancel batches)` : ''
+  return `${formatCount(calls)} ${mode} calls may take ${formatDuration(needMs)}${cancelling}, with ${left} left`
 }
 
 const isDue = (facts: DeadlineFacts, needMs: number): boolean => timeLeftMs(facts) <= needMs
@@ -163,7 +168,7 @@ function rescueBy(facts: DeadlineFacts, mode: CallMode, from: SendMode): Rescue 
   const calls = facts.waiting + openIn(batches)
   if (calls === 0) return undefined
   const cancelMs = from === 'batch' || batches.length > 0 ? CANCEL_MS : 0
-  return { batches, calls, needMs: cancelMs + neededMs(facts, mode, calls) }
+  return { batches, calls, needMs: cancelMs + neededMs(facts, mode, calls), cancelMs }
 }
 
 /** Those that are known to be late before those that may be, then by what is left to do. */

@@ -23,6 +23,11 @@ export class DigestMap {
     return Math.max(0, (this.#values[this.#slotOf(digest)] ?? 0) - 1)
   }
 
+  /** Whether a digest was ever set, to 0 as well. */
+  has(digest: Digest): boolean {
+    return this.#values[this.#slotOf(digest)] !== 0
+  }
+
   /** `value`: 0 to 2^32 - 2. What is set to 0 keeps its slot. */
   set(digest: Digest, value: number): void {
     // Half full at most: beyond that the search for a free slot becomes long.

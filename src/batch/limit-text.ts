@@ -71,7 +71,7 @@ export function limitTexts(heldBack: readonly HeldBack[]): string[] {
 function limitText({ reason, amount, most }: Excess, load: Load): string {
   const { flag, format, share, of, verb } = WORDINGS[reason]
   const own = share(load)
-  if (!Number.isFinite(own)) return `${reason}: what the next ${thing(load)} may cost is not known (${flag})`
+  if (!Number.isFinite(own)) return `${reason}: ${NO_CEILING[thing(load)]} (${flag})`
   const taken = `${reason}: ${format(amount - own)} of ${format(most)} ${of}`
   // Some of its requests may have gone by themselves: its ceiling is not that of what is left.
   if (reason === 'max spend' && load.requests > 1)
@@ -81,4 +81,11 @@ function limitText({ reason, amount, most }: Excess, load: Load): string {
   return `${taken}${next} (${flag})`
 }
 
-const thing = ({ requests }: Load): string => (requests === 1 ? 'request' : 'batch')
+const WAY_OUT = 'go on without the cap, or --wipe-requests and give each a maximum of output tokens'
+/** Of requests that were added before there was a cap: with one, they would have been refused. */
+const NO_CEILING = {
+  request: `what the next request may cost at most is not known; ${WAY_OUT}`,
+  batch: `what requests of the next batch may cost at most is not known; ${WAY_OUT}`,
+} as const
+
+const thing = ({ requests }: Load): keyof typeof NO_CEILING => (requests === 1 ? 'request' : 'batch')

@@ -86,6 +86,24 @@ export interface EndedBatch {
   readonly faults: readonly BatchFault[]
   /** Tokens of the whole batch by the server's own count. */
   readonly usage?: TokenUsage
+  /** The server does not know it any more. */
+  readonly gone?: true
+}
+
+/** Of how a batch ended what its cost depends on. */
+interface Ending extends Pick<EndedBatch, 'status'> {
+  readonly outputFileId?: string | undefined
+  readonly errorFileId?: string | undefined
+  readonly usage?: TokenUsage | undefined
+}
+
+/** The server counts tokens for it, whatever came of them. */
+export const isWorkedOn = ({ usage }: Pick<Ending, 'usage'>): boolean => (usage?.input ?? 0) > 0
+
+/** Whether a batch that is over may have cost something: one that failed without an answer was never worked on. */
+export function mayHaveCost(batch: Ending): boolean {
+  const { status, outputFileId, errorFileId } = batch
+  return status !== 'failed' || Boolean(outputFileId ?? errorFileId) || isWorkedOn(batch)
 }
 
 export type Phase = QueueFile['phase']
@@ -96,6 +114,8 @@ export const inPhase =
   (file: QueueFile): file is FileIn<P> =>
     phases.some((phase) => phase === file.phase)
 
+/** Its lines wait to be sent, or it is not known that they were. */
+export const isQueued = inPhase('open', 'sealed', 'intended', 'uploaded', 'doubtful', 'fenced')
 /** Sealed as a batch but not yet known to exist remotely. */
 export const isUnpushed = inPhase('sealed', 'intended', 'uploaded', 'doubtful', 'fenced')
 /** The server is, or may be, working on it, or its result is not here yet. */

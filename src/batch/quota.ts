@@ -48,7 +48,7 @@ const HOUR_MS = 3_600_000
 const RESERVED_MS = 25 * HOUR_MS
 /**
  * Limits grow with the account. One that was never doubted would hold a job down for ever, and asking the server
- * costs no more than one refused batch.
+ * costs no more than the refusal of the few batches that wait on the disk.
  */
 const TRUSTED_MS = 24 * HOUR_MS
 /** A task that has not asked for so long does not wait any more, whatever became of it. */

@@ -1,5 +1,7 @@
+import type { Endpoint } from '../openai/wire.ts'
 import { assertNever } from '../util/exhaustive.ts'
 import { inPhase, type QueueFile } from './queue-file.ts'
+import { readReply } from './reply.ts'
 import type { RequestTable } from './request-table.ts'
 
 /** Answers that are used again are put together, and handed out, as many at a time: in bytes and in requests. */
@@ -41,6 +43,18 @@ export function fateOfFollowers({ verdict, isRepaired, isReusable }: LeaderVerdi
     default:
       return assertNever(verdict)
   }
+}
+
+/** Ends of an answer that is not whole. */
+const CUT: ReadonlySet<string> = new Set(['length', 'content_filter', 'incomplete'])
+
+/** An answer that others may be given later on: not refused and not cut, in none of its choices, whoever accepted it. */
+export function isWholeAnswer(endpoint: Endpoint, body: unknown): boolean {
+  const reply = readReply(endpoint, body)
+  if (reply.kind === 'problem') return false
+  return reply.choices.every(
+    ({ refusal, finishReason = '' }) => refusal === undefined && !CUT.has(finishReason),
+  )
 }
 
 /** The first of the requests that wait behind one, in order, as many as are served together; `bytes` is what each takes. */

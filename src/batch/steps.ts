@@ -95,6 +95,9 @@ const batchFaultSchema = z.object({ code: text, message: text, line: number.opti
 /** One entry of a failed batch's `errors.data`. `line` counts from 1 in the input file. */
 export type BatchFault = z.infer<typeof batchFaultSchema>
 
+/** The server does not know a batch any more: how far it got is not known, so it is charged the most it can have cost. */
+const gone = z.literal(true).optional()
+
 export const stepSchema = z.discriminatedUnion('kind', [
   // --- the task itself
   z.object({
@@ -165,8 +168,14 @@ export const stepSchema = z.discriminatedUnion('kind', [
     /** The most it can cost, in nano-USD; only under `maxSpend`. */
     reserved: z.number().optional(),
   }),
-  /** Sets what is reserved for a file: one that was sent before there was a hard cap, or of which nothing is on the wire. */
-  z.object({ kind: z.literal('reserve'), file: number, reserved: z.number() }),
+  /** Sets what is reserved for a file: one that was sent before there was a hard cap, or of which nothing can be charged any more. */
+  z.object({
+    kind: z.literal('reserve'),
+    file: number,
+    reserved: z.number(),
+    /** Id of the stray that it is for, rather than for what the file itself has under way. */
+    stray: text.optional(),
+  }),
   z.object({
     kind: z.literal('uploaded'),
     file: number,
@@ -206,6 +215,7 @@ export const stepSchema = z.discriminatedUnion('kind', [
     usage: usageSchema.optional(),
     /** From its creation to its end, in milliseconds; only of one that was worked on to its end. */
     tookMs: number.optional(),
+    gone,
   }),
   // --- batches that came of attempts that had been given up
   z.object({
@@ -224,6 +234,7 @@ export const stepSchema = z.discriminatedUnion('kind', [
     status: terminalSchema,
     outputFileId: text.optional(),
     errorFileId: text.optional(),
+    gone,
   }),
   z.object({
     kind: z.literal('stray-received'),

@@ -32,6 +32,8 @@ export type Stray = StrayBase &
         readonly status: TerminalStatus
         readonly outputFileId?: string
         readonly errorFileId?: string
+        /** The server does not know it any more. */
+        readonly gone?: true
       }
     | {
         readonly phase: 'received'

@@ -3,7 +3,7 @@ import type { QueueFile } from './queue-file.ts'
 
 /** What this process knows about a queue file beside the file's committed phase. */
 export interface SubmitFacts {
-  /** Limits allow a new batch and nobody asked to stop. */
+  /** Limits allow a new batch, or still allow the one that is intended, and nobody asked to stop. */
   readonly mayStart: boolean
   /** Smaller files would be allowed, where this one never will be. */
   readonly mustShrink: boolean
@@ -52,8 +52,9 @@ export function nextSubmitAction(file: QueueFile, facts: SubmitFacts): SubmitAct
       return sealed(file, facts)
     case 'intended':
       if (facts.resumed) return does('doubt-upload')
-      if (facts.uploadInDoubt && !facts.uploadAbsent) return does('find-upload')
-      return does(facts.mayStart ? 'upload' : 'abandon')
+      // An upload that may be there is swept.
+      if (!facts.mayStart) return does('abandon')
+      return does(facts.uploadInDoubt && !facts.uploadAbsent ? 'find-upload' : 'upload')
     case 'uploaded':
       return facts.resumed ? afterDoubt(facts) : does('create')
     case 'doubtful':

@@ -1,8 +1,9 @@
 import type { HistoryEvent } from '../requester/history.ts'
+import { amount } from '../util/amount.ts'
 import { assertNever } from '../util/exhaustive.ts'
 import { formatCount } from '../util/format.ts'
 import { oneLine } from '../util/text.ts'
-import { amount, costText, jsonText } from './layout.ts'
+import { costText, jsonText } from './layout.ts'
 
 /** What one event says, as one line for people. */
 export function eventText(event: HistoryEvent): string {

@@ -1,9 +1,10 @@
 import type { Explanation, FailureRecord, QueuedBody } from '../requester/explanation.ts'
 import type { LifeCost, RequestLife } from '../requester/history.ts'
+import { amount } from '../util/amount.ts'
 import { formatBytes } from '../util/format.ts'
 import { oneLine } from '../util/text.ts'
 import { eventText } from './event-text.ts'
-import { amount, costText, field, indented, jsonText, timeText } from './layout.ts'
+import { costText, field, indented, jsonText, timeText } from './layout.ts'
 
 /** The history of a request for people, line by line, wrapped to a width in characters. */
 export function explainText(explanation: Explanation, columns: number): string[] {

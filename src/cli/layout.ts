@@ -1,10 +1,11 @@
-import { formatCount, formatUsd } from '../util/format.ts'
+import { formatUsd } from '../util/format.ts'
 import { cutText, oneLine, wrapText } from '../util/text.ts'
 
 /** Below this width labels stand above their text. */
 const NARROW = 60
 const LABEL_WIDTH = 12
 const NARROWEST = 20
+const MARK = '- '
 
 /** Text wrapped to a width, each line with that many spaces before it. Only a word longer than a line is broken. */
 export function indented(text: string, columns: number, indent: number): string[] {
@@ -22,9 +23,24 @@ function pieces(line: string, width: number): string[] {
 }
 
 /** A label and its text, side by side where there is room. */
-export function field(label: string, text: string, columns: number): string[] {
-  if (columns < NARROW) return [`  ${label}`, ...indented(text, columns, 4)]
-  const [first = '', ...others] = indented(text, columns, LABEL_WIDTH + 2)
+export const field = (label: string, text: string, columns: number): string[] =>
+  labelled(label, indented(text, columns, fieldIndent(columns)), columns)
+
+/** A label and several texts, each with a mark before it. */
+export function listField(label: string, texts: readonly string[], columns: number): string[] {
+  const indent = fieldIndent(columns)
+  const lines = texts.flatMap((text) => {
+    const [first = '', ...others] = indented(text, columns, indent + MARK.length)
+    return [' '.repeat(indent) + MARK + first.trimStart(), ...others]
+  })
+  return labelled(label, lines, columns)
+}
+
+const fieldIndent = (columns: number): number => (columns < NARROW ? 4 : LABEL_WIDTH + 2)
+
+function labelled(label: string, lines: readonly string[], columns: number): string[] {
+  if (columns < NARROW) return [`  ${label}`, ...lines]
+  const [first = '', ...others] = lines
   return [`  ${label.padEnd(LABEL_WIDTH)}${first.trimStart()}`, ...others]
 }
 
@@ -34,10 +50,6 @@ export const timeText = (iso: string): string => `${iso.slice(0, 10)} ${iso.slic
 /** A value as JSON that can be wrapped, cut to a length in characters. */
 export const jsonText = (value: unknown, most: number): string =>
   cutText(oneLine(JSON.stringify(value, null, 1) ?? ''), most)
-
-/** `1 batch`, `1,200 batches`. */
-export const amount = (count: number, one: string, many = `${one}s`): string =>
-  `${formatCount(count)} ${count === 1 ? one : many}`
 
 const CENT = 0.01
 

@@ -4,6 +4,7 @@ import type { LintFinding, LintTotals } from '../batch/lint.ts'
 import { errorText, UsageError } from '../errors.ts'
 import { lintFile } from '../requester/lint-file.ts'
 import { nodeFileSystem } from '../state/file-system.ts'
+import { amount } from '../util/amount.ts'
 import { formatBytes, formatCount } from '../util/format.ts'
 import { systemCode } from '../util/system-code.ts'
 import { oneLine } from '../util/text.ts'
@@ -134,9 +135,6 @@ function modelNames(models: LintTotals['models']): string[] {
   const list = Object.entries(models)
   return list.map(([model, count]) => oneLine(list.length > 1 ? `${model} (${formatCount(count)})` : model))
 }
-
-const amount = (count: number, noun: string): string =>
-  `${formatCount(count)} ${noun}${count === 1 ? '' : 's'}`
 
 function jsonReport(path: string, { totals, findings, omitted }: Found) {
   const { errors, warnings, requests, bytes, endpoint = null, models, inputs, counts } = totals

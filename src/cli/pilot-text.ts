@@ -1,7 +1,8 @@
 import type { PilotReport, PilotRest } from '../requester/pilot-report.ts'
 import type { Interval } from '../requester/pilot-statistics.ts'
+import { amount } from '../util/amount.ts'
 import { formatCount } from '../util/format.ts'
-import { amount, costText, field } from './layout.ts'
+import { costText, field, indented } from './layout.ts'
 
 /** What came of a pilot, for people, line by line. */
 export function pilotText(report: PilotReport, columns: number): string[] {
@@ -18,9 +19,12 @@ export function pilotText(report: PilotReport, columns: number): string[] {
 
 const WAYS = { batch: 'by batch', direct: 'by direct calls', both: 'by batch and direct calls' } as const
 
-/** What is asked after a pilot. */
-export const pilotQuestion = ({ rest }: PilotReport): string =>
-  `Go on with the other ${amount(rest.requests, 'request')} for about ${rangeText(rest.planned)} ${WAYS[rest.way]}? [y/N] `
+/** What is asked after a pilot, wrapped so that there is room for the answer. */
+export function pilotQuestion({ rest }: PilotReport, columns: number): string {
+  const what = rest.requests === 1 ? 'the other request' : `the other ${amount(rest.requests, 'request')}`
+  const text = `Go on with ${what} for about ${rangeText(rest.planned)} ${WAYS[rest.way]}? [y/N]`
+  return `${indented(text, columns - 'y '.length, 0).join('\n')} `
+}
 
 const meanText = ({ inputTokens, outputTokens, cost }: NonNullable<PilotReport['mean']>): string =>
   `${formatCount(Math.round(inputTokens))} tokens in, ${formatCount(Math.round(outputTokens))} out, ${costText(cost)} on average, asking again included`

@@ -1,9 +1,12 @@
 import type { Quote, QuotedAmounts, QuotedPrice } from '../requester/quote.ts'
+import { amount } from '../util/amount.ts'
 import { formatCount } from '../util/format.ts'
 import { cutText, oneLine } from '../util/text.ts'
-import { amount, costText, field, indented } from './layout.ts'
+import { costText, field, indented, listField } from './layout.ts'
 
 const NAME_WIDTH = 22
+const CELL_WIDTH = 11
+const PRICE_WIDTH = 15
 
 /** A quote for people, line by line: what would be sent, what it costs by each way, what the limits say to it. */
 export function quoteText(quote: Quote, columns: number): string[] {
@@ -24,7 +27,7 @@ export function quoteText(quote: Quote, columns: number): string[] {
     ...models.map((model) => amountsRow(model.model, model)),
     ...(models.length > 1 ? [amountsRow('together', quote)] : []),
     '',
-    row('', ['prompts', 'answers', 'total']),
+    row('', ['prompts', 'answers', 'total'], PRICE_WIDTH),
     priceRow('all directly', quote.cost.direct),
     priceRow('all by batch', quote.cost.batch),
     priceRow('as it would be sent', quote.cost.planned),
@@ -33,24 +36,30 @@ export function quoteText(quote: Quote, columns: number): string[] {
     ...field('estimate', estimateText(quote), columns),
     ...field('limits', limitsText(quote), columns),
     ...quote.caps.flatMap(({ flag, text }) => field('', `${flag}: ${text}`, columns)),
-    ...quote.assumptions.flatMap((text, at) => field(at === 0 ? 'assumed' : '', `- ${text}`, columns)),
+    ...listField('assumed', quote.assumptions, columns),
   ]
 }
 
-const row = (name: string, cells: readonly string[]): string =>
-  `  ${cutText(oneLine(name), NAME_WIDTH).padEnd(NAME_WIDTH)}${cells.map((cell) => cell.padStart(11)).join('')}`
+const row = (name: string, cells: readonly string[], width = CELL_WIDTH): string =>
+  `  ${cutText(oneLine(name), NAME_WIDTH).padEnd(NAME_WIDTH)}${cells.map((cell) => cell.padStart(width)).join('')}`
 
 const amountsRow = (name: string, amounts: QuotedAmounts): string =>
   row(name, [
     formatCount(amounts.requests),
     formatCount(amounts.batches),
     formatCount(amounts.directRequests),
-    formatCount(amounts.inputTokens),
-    formatCount(amounts.outputTokens),
+    tokensText(amounts.inputTokens),
+    tokensText(amounts.outputTokens),
   ])
 
+/** In millions when it would not leave room for a space before it: `12,346 M`. */
+function tokensText(tokens: number): string {
+  const text = formatCount(tokens)
+  return text.length < CELL_WIDTH ? text : `${formatCount(Math.round(tokens / 1e6))} M`
+}
+
 const priceRow = (name: string, { input, output, total }: QuotedPrice): string =>
-  row(name, [input, output, total].map(costText))
+  row(name, [input, output, total].map(costText), PRICE_WIDTH)
 
 function mostText({ cost, mostOutputTokens }: Quote): string {
   if (cost.most === undefined || mostOutputTokens === undefined)
@@ -67,5 +76,6 @@ function estimateText({ estimate, inputTokens, countedShare }: Quote): string {
 
 function limitsText({ caps, requests }: Quote): string {
   const isHeldBack = caps.some((cap) => cap.requests < requests)
-  return isHeldBack ? 'not everything may be sent:' : `all ${formatCount(requests)} requests may be sent`
+  if (isHeldBack) return 'not everything may be sent:'
+  return `${requests === 1 ? 'the' : 'all'} ${amount(requests, 'request')} may be sent`
 }

@@ -1,6 +1,7 @@
 import type { Account, Estimate, Money, Receipt } from '../requester/receipt.ts'
+import { amount } from '../util/amount.ts'
 import { formatCount, formatUsd } from '../util/format.ts'
-import { amount, indented } from './layout.ts'
+import { indented } from './layout.ts'
 
 /** A line of the table; undefined where an account has nothing to say. */
 interface Row {

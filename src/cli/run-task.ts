@@ -228,7 +228,7 @@ function confirmation(
       process.stdout.write(`${pilotText(report, columns).join('\n')}\n`)
       if (yes || !process.stdin.isTTY || !process.stderr.isTTY) return yes
       const place = { input: process.stdin, output: process.stderr, signal: stop }
-      return await askYesNo(pilotQuestion(report), place)
+      return await askYesNo(pilotQuestion(report, process.stderr.columns || WIDTH_WITHOUT_TERMINAL), place)
     } finally {
       terminal.resume()
     }

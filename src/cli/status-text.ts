@@ -1,7 +1,8 @@
 import type { Holder, QueueFileStatus, SideFile, TaskStatus } from '../requester/status.ts'
+import { amount } from '../util/amount.ts'
 import { formatBytes, formatCount, formatDuration } from '../util/format.ts'
 import { oneLine } from '../util/text.ts'
-import { amount, field, indented, timeText } from './layout.ts'
+import { field, indented, timeText } from './layout.ts'
 import { receiptLines } from './receipt-text.ts'
 
 export interface TextOptions {

@@ -1,6 +1,7 @@
 import type { RunSummary } from '../task/task-types.ts'
+import { amount } from '../util/amount.ts'
 import { formatCount, formatDuration } from '../util/format.ts'
-import { amount } from './layout.ts'
+import { indented } from './layout.ts'
 import { quoteText } from './quote-text.ts'
 import { receiptLines } from './receipt-text.ts'
 
@@ -29,13 +30,19 @@ export function summaryText(summary: RunSummary): string {
   const idle = outcome === 'complete' && added === 0 && judged === 0
   const lines = [
     `${name}: ${idle ? 'complete; there was nothing left to do' : OUTCOMES[outcome]}`,
-    ...summary.details.map((detail) => `  ${detail}`),
+    ...summary.details.flatMap((detail) => detailLines(detail, outcome)),
     `  requests: ${formatCount(requests)} (${formatCount(succeeded)} succeeded, ${formatCount(failed)} failed, ${formatCount(pending)} pending)`,
   ]
   if (outcome !== 'dry-run') lines.push(`  ${effort(summary)}`, ...receiptLines(summary.receipt))
   if (summary.output.length > 0) lines.push(`  output: ${outputText(summary.output)}`)
   if (summary.failedFile) lines.push(`  failed requests: ${summary.failedFile}`)
   return lines.join('\n')
+}
+
+/** The example of a dry run is to be read by programs, too, and stays in one line. */
+function detailLines(detail: string, outcome: RunSummary['outcome']): string[] {
+  if (outcome === 'dry-run') return [`  ${detail}`]
+  return indented(detail, COLUMNS, 4).map((line, at) => (at === 0 ? line.slice(2) : line))
 }
 
 function effort({ batches, directSets, retries, elapsedMs }: RunSummary): string {

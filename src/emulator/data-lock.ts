@@ -3,7 +3,12 @@ import { readFileSync, renameSync, rmSync, statSync, utimesSync, writeFileSync }
 import { join } from 'node:path'
 import { z } from 'zod'
 import { LockError } from '../errors.ts'
-import { currentProcess, isGone, processIdentitySchema } from '../util/process-identity.ts'
+import {
+  currentProcess,
+  isGone,
+  type ProcessIdentity,
+  processIdentitySchema,
+} from '../util/process-identity.ts'
 import { systemCode } from '../util/system-code.ts'
 import { parseJson } from './json.ts'
 
@@ -92,12 +97,26 @@ function renew(path: string, { epoch }: Holder): void {
 }
 
 function isFree(path: string, holder: Holder): boolean {
-  return isGone(holder, currentProcess()) || (!isNear(holder) && ageMs(path) > STALE_MS)
+  const self = currentProcess()
+  if (isGone(holder, self) || isUnused(holder, self)) return true
+  return !isNear(holder, self) && ageMs(path) > STALE_MS
+}
+
+/** Systems that have no namespaces of pids (macOS, Windows) tell of one at least whether any process has it. */
+function isUnused(holder: Holder, self: ProcessIdentity): boolean {
+  const isPlain = ({ bootId, pidNamespace }: ProcessIdentity) =>
+    bootId === undefined && pidNamespace === undefined
+  if (holder.host !== self.host || !isPlain(holder) || !isPlain(self)) return false
+  try {
+    process.kill(holder.pid, 0)
+    return false
+  } catch (error) {
+    return systemCode(error) === 'ESRCH'
+  }
 }
 
 /** Where the system tells whether a process runs, one may be long without a sign, as when the machine slept. */
-function isNear(holder: Holder): boolean {
-  const self = currentProcess()
+function isNear(holder: Holder, self: ProcessIdentity): boolean {
   if (self.bootId === undefined || self.pidNamespace === undefined) return false
   return (
     holder.host === self.host && holder.bootId === self.bootId && holder.pidNamespace === self.pidNamespace

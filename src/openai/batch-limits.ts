@@ -31,7 +31,8 @@ const pageSchema = z.object({
 type LimitsPage = z.infer<typeof pageSchema>
 
 /**
- * Prompt tokens that each model of a project may have enqueued in batches; models without such a limit are left out.
+ * Prompt tokens that each model of a project may have enqueued in batches; models without such a limit, or with none
+ * above 0, are left out: whether they take batches at all the server says when it is given one.
  * Throws `UsageError` (`missing_admin_key`, `bad_project`, `bad_base_url`) and `RemoteError`; the key stands in none.
  */
 export async function fetchBatchLimits(
@@ -44,7 +45,7 @@ export async function fetchBatchLimits(
   for (let pages = 0; pages < MOST_PAGES; pages++) {
     const { data, ...page } = await ask(after)
     for (const { model, batch_1_day_max_input_tokens: tokens } of data)
-      if (typeof tokens === 'number') limits.set(model, tokens)
+      if (typeof tokens === 'number' && tokens > 0) limits.set(model, tokens)
     after = page.last_id ?? data.at(-1)?.id
     if (!page.has_more || after === undefined) break
   }

@@ -1,4 +1,5 @@
 import { RemoteError } from '../errors.ts'
+import { Notifier } from '../util/notifier.ts'
 import type { Context } from './context.ts'
 import { Patience } from './patience.ts'
 
@@ -13,6 +14,8 @@ export class AccountGate {
   readonly #context: Context
   #patience: Patience | undefined
   #hold: Promise<void> | undefined
+  /** Wakes who waits: there is another hold, or none. */
+  readonly #changed = new Notifier()
 
   constructor(context: Context) {
     this.#context = context
@@ -29,16 +32,22 @@ export class AccountGate {
     this.#hold = this.#patience.afterFailure(error, LEAST_HOLD_MS)
     // Whoever passes is told; nobody may.
     this.#hold.catch(() => undefined)
+    this.#changed.notify()
   }
 
   /** A batch came back without any such line. */
   answered(): void {
     this.#patience = undefined
     this.#hold = undefined
+    this.#changed.notify()
   }
 
-  /** Waits while the account is held. Throws `WaitedTooLong` after `maxWait`, and `Interrupted`. */
+  /** Waits while the account is held, however often that is said anew. Throws `WaitedTooLong` after `maxWait`, and `Interrupted`. */
   async pass(): Promise<void> {
-    await this.#hold
+    for (;;) {
+      const hold = this.#hold
+      await Promise.race([hold, this.#changed.wait()])
+      if (hold === this.#hold) return
+    }
   }
 }

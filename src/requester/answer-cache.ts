@@ -1,5 +1,5 @@
 import type { RequestTable } from '../batch/request-table.ts'
-import { REUSE_CHUNK } from '../batch/reuse.ts'
+import { isWholeAnswer, REUSE_CHUNK } from '../batch/reuse.ts'
 import type { ProgressEvent } from '../progress/events.ts'
 import { type NewReply, ReplyCache, replyKey } from '../state/reply-cache.ts'
 import type { Clock } from '../util/clock.ts'
@@ -93,7 +93,8 @@ export class AnswerCache {
 
   /** The entry for an answer that has been accepted; undefined when it is not to be kept. Made before the reply is let go of. */
   entryFor({ request, via, endpoint, model, bodyText, outcome }: RequestResult): NewReply | undefined {
-    if (via === 'reused' || outcome.kind !== 'reply') return undefined
+    if (via === 'reused' || outcome.kind !== 'reply' || !isWholeAnswer(endpoint, outcome.body))
+      return undefined
     const body = replyJson(outcome)
     if (body === undefined) return undefined
     const number = this.#options.dedupe ? 1 : this.#asked.of(request)
@@ -128,10 +129,10 @@ export class AnswerCache {
     return this.#numbers
   }
 
-  #keyOf({ key, hash, endpoint, bodyText }: PreparedRequest): string {
-    const number = this.#options.dedupe ? 1 : this.#asked.next(hash)
-    if (number > 1) this.#looked.set(key, number)
-    return replyKey(this.#server + endpoint, bodyText, number)
+  #keyOf(request: PreparedRequest): string {
+    const number = this.#options.dedupe ? 1 : this.#asked.next(request)
+    if (number > 1) this.#looked.set(request.key, number)
+    return replyKey(this.#server + request.endpoint, request.bodyText, number)
   }
 
   async #flushLater(): Promise<void> {

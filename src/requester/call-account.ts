@@ -7,17 +7,24 @@ import { lineBody } from '../batch/wire-line.ts'
 import type { TokenForecast } from '../tokens/forecast.ts'
 import { Notifier } from '../util/notifier.ts'
 import type { Context } from './context.ts'
+import { flexBody } from './flex-calls.ts'
 import { answerCost, isUnmetered } from './reply-totals.ts'
 
 export type DirectFile = FileIn<'direct'>
 
-/** One line of a direct set on its way. */
-export interface CallLine {
+/** One line of a direct set that is not sent yet. */
+export interface QueuedLine {
   readonly request: number
   readonly customId: string
   readonly text: string
   readonly tokens: TokenForecast
+}
+
+/** One line of a direct set on its way. */
+export interface CallLine extends QueuedLine {
+  /** What it is counted as sent with, by the way in which it goes. */
   readonly load: Load
+  readonly tier: 'flex' | 'direct'
 }
 
 /** One request, whatever it takes. */
@@ -43,6 +50,7 @@ export class CallAccount {
   readonly #settled = new Notifier()
   /** Of each set, the least that a limit has held back. */
   readonly #denied = new Map<number, Load>()
+  #saidPriority = false
 
   constructor(context: Context, options: CallAccountOptions) {
     this.#context = context
@@ -81,18 +89,21 @@ export class CallAccount {
     return callExcesses(load, { state: store.head.state, before, limits: settings.limits })
   }
 
-  /** The most it can cost is that of a call at the full price: nobody has to answer at the tier that was asked for. */
-  loadOf({ endpoint, model }: DirectFile, tokens: TokenForecast): Load {
+  /** A line as it would go now. The most it can cost is that of a call at the full price: nobody has to answer at the tier that was asked for. */
+  lineOf({ endpoint, model }: DirectFile, queued: QueuedLine): CallLine {
     const { valuer, settings, pace } = this.#context
-    const tier = pace?.asksForFlex(endpoint, model) ? 'flex' : 'direct'
+    const { text, tokens } = queued
+    const tier =
+      flexBody(pace, { endpoint, model, bodyText: lineBody(text) }) === undefined ? 'direct' : 'flex'
     const hasCap = settings.limits.maxSpendNanoUsd !== undefined
-    return {
+    const load = {
       requests: 1,
       bytes: 0,
       tokens: tokens.input,
       nanoUsd: valuer.expectedNanoUsd(tokens, model, tier),
       mostNanoUsd: hasCap ? valuer.mostNanoUsd(tokens, model, 'direct') : undefined,
     }
+    return { ...queued, load, tier }
   }
 
   /** Commits a line as sent; waits for what calls on the wire may give back of the hard cap. False when a limit is in the way. */
@@ -111,8 +122,8 @@ export class CallAccount {
     }
   }
 
-  #commitSent(file: DirectFile, { request, tokens, load }: CallLine): Promise<readonly Blocked[]> {
-    const { store, settings, pace } = this.#context
+  #commitSent(file: DirectFile, { request, tokens, load, tier }: CallLine): Promise<readonly Blocked[]> {
+    const { store, settings } = this.#context
     const hasCap = settings.limits.maxSpendNanoUsd !== undefined
     return store.commit((draft) => {
       const blocked = this.#excesses(load).map(({ reason }) => reason)
@@ -125,7 +136,7 @@ export class CallAccount {
         tokens,
         expectedNanoUsd: load.nanoUsd,
         ...(hasCap && { reserved: load.mostNanoUsd ?? 0 }),
-        ...(pace?.asksForFlex(file.endpoint, file.model) && { tier: 'flex' as const }),
+        ...(tier === 'flex' && { tier }),
       })
       return blocked
     })
@@ -171,12 +182,23 @@ export class CallAccount {
   async price(file: DirectFile, line: CallLine, outcome: LineOutcome) {
     const { valuer } = this.#context
     const { model } = file
-    const tier = outcome.kind === 'reply' && outcome.body.service_tier === 'flex' ? 'flex' : undefined
+    const served = outcome.kind === 'reply' ? outcome.body.service_tier : undefined
+    const tier = served === 'flex' ? 'flex' : undefined
+    if (served === 'priority') this.#warnOfPriority()
     if (isUnmetered(outcome)) await valuer.load(model)
     const cost = answerCost(outcome, valuer.cards(model, tier ?? 'direct'), (card) =>
       valuer.mostOf(this.#countable(file, line), card),
     )
     return { cost, tier } as const
+  }
+
+  /** A project can make this tier the one of every call that names none; the price list does not have it. */
+  #warnOfPriority(): void {
+    if (this.#saidPriority) return
+    this.#saidPriority = true
+    const message =
+      'the server answers at the priority tier, which costs more than the price list says: costs are too low, and --max-spend does not hold. Set service_tier to "default" in the bodies, or give the prices with --cost-input-direct-mtoken and --cost-output-direct-mtoken'
+    this.#context.emit({ kind: 'warning', code: 'priority_tier', message })
   }
 
   #countable({ endpoint, model }: DirectFile, { request, text }: CallLine) {

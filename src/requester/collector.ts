@@ -1,6 +1,6 @@
 import { mayFinalise, planFailedBatch } from '../batch/failed-batch.ts'
 import type { LineOutcome } from '../batch/line-outcome.ts'
-import { type FileIn, remoteFilesOf } from '../batch/queue-file.ts'
+import { type FileIn, isWorkedOn, remoteFilesOf } from '../batch/queue-file.ts'
 import type { Refusal } from '../batch/refusals.ts'
 import type { Failure } from '../batch/reply.ts'
 import type { StepOf } from '../batch/steps.ts'
@@ -106,6 +106,7 @@ export class Collector {
     )
     if (plan.kind === 'wait') return this.#waitForRoom(file, why[0] ?? '')
     if (plan.kind === 'block') {
+      await this.#freeMoney(file)
       this.#blocked.set(file.id, why[0] ?? 'the server gave no reason')
       const advice =
         'Mend the cause and wipe with --wipe-requests, or let its requests fail with --process-failed-batches 1.'
@@ -120,6 +121,12 @@ export class Collector {
       `batch ${file.batchId} (queue file ${file.id}) failed: ${why.slice(0, 3).join('; ')}`,
     )
     await this.#receive(file, taken)
+  }
+
+  /** Its files turned out to be empty: nothing is to wait for its money while it waits for a person. */
+  async #freeMoney(file: EndedFile): Promise<void> {
+    if (!file.reserved || isWorkedOn(file)) return
+    await this.#context.store.commit((draft) => draft.apply({ kind: 'reserve', file: file.id, reserved: 0 }))
   }
 
   /** The account is full. The lines go again, in a new batch, when there may be room. */
@@ -220,7 +227,7 @@ export class Collector {
   #compare(file: EndedFile, step: StepOf<'received'>): void {
     const complaints = [
       ...usageComplaints(file, step.usage),
-      ...estimateComplaints(step, this.#context.settings),
+      ...estimateComplaints(step, this.#context.settings, file.tokens),
     ]
     for (const { code, message } of complaints) {
       // An estimate that is far off is so for every batch of a task: once is enough.

@@ -1,5 +1,6 @@
 import type { FileIn } from '../batch/queue-file.ts'
 import type { StepOf } from '../batch/steps.ts'
+import type { TokenForecast } from '../tokens/forecast.ts'
 import type { TokenUsage } from '../tokens/usage.ts'
 import { formatCount } from '../util/format.ts'
 import type { RequesterSettings } from './settings.ts'
@@ -41,15 +42,23 @@ export function usageComplaints({ usage }: FileIn<'ended'>, answered: TokenUsage
 
 type Factors = Pick<RequesterSettings, 'warnPredictedInputFactor' | 'warnAssumedCompletionFactor'>
 
-/** Estimates that were wrong by more than the factors that the options give. */
-export function estimateComplaints({ expected, usage }: StepOf<'received'>, factors: Factors): Complaint[] {
+/**
+ * Estimates that were wrong by more than the factors that the options give. Of output only where every request has a
+ * ceiling (`tokens`, of the whole batch): what is assumed of one without a maximum is no estimate of what it will use.
+ */
+export function estimateComplaints(
+  { expected, usage }: StepOf<'received'>,
+  factors: Factors,
+  tokens?: TokenForecast,
+): Complaint[] {
   if (!expected) return []
   const complaints: Complaint[] = []
   if (isFar(expected.input, usage.input, factors.warnPredictedInputFactor)) {
     const message = `${formatCount(usage.input)} prompt tokens, where ${formatCount(expected.input)} were estimated`
     complaints.push({ code: 'input_estimate', message })
   }
-  if (isFar(expected.output, usage.output, factors.warnAssumedCompletionFactor)) {
+  const isLimited = (tokens?.unbounded ?? 0) === 0
+  if (isLimited && isFar(expected.output, usage.output, factors.warnAssumedCompletionFactor)) {
     const message = `${formatCount(usage.output)} output tokens, where ${formatCount(expected.output)} were assumed (--assumed-completion-ratio)`
     complaints.push({ code: 'output_estimate', message })
   }

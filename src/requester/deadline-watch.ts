@@ -79,6 +79,11 @@ export class DeadlineWatch {
     return this.#news.wait()
   }
 
+  /** Something new was not looked at yet. */
+  get hasNews(): boolean {
+    return this.#hasNews
+  }
+
   takeNews(): boolean {
     const hadNews = this.#hasNews
     this.#hasNews = false

@@ -1,15 +1,16 @@
-import { isTripped, passFailuresAfter } from '../batch/breaker.ts'
 import { limitTexts } from '../batch/limit-text.ts'
-import { type FileIn, holdsReused, inPhase, isUnpushed, type QueueFile } from '../batch/queue-file.ts'
+import { type FileIn, inPhase, isUnpushed, type QueueFile } from '../batch/queue-file.ts'
 import { filesToGive } from '../batch/reuse.ts'
 import { filesToSeal, type QueueFacts } from '../batch/sealing.ts'
 import type { Spending } from '../batch/task-state.ts'
 import { Notifier } from '../util/notifier.ts'
 import { AccountGate } from './account-gate.ts'
+import { Activities } from './activities.ts'
 import { Collector } from './collector.ts'
+import { isCongested } from './congestion.ts'
 import type { Context } from './context.ts'
 import { DirectSender } from './direct-sender.ts'
-import { filesOf } from './files.ts'
+import { dropFile } from './drop-file.ts'
 import { Handout } from './handout.ts'
 import { Janitor } from './janitor.ts'
 import { Pacer } from './pacer.ts'
@@ -41,9 +42,6 @@ const isReceived = inPhase('received')
 const isDirect = inPhase('direct')
 const isReused = inPhase('reused')
 
-/** So many answers used again wait for a verdict before no more requests are generated. */
-const MOST_REUSED = 10_000
-
 /**
  * Keeps everything going at once: sealing, submitting, polling, collecting, direct calls, tidying up. Each turn looks
  * at the durable state and starts what can be started; whatever ends or becomes durable causes the next turn.
@@ -66,7 +64,7 @@ export class Engine {
   readonly #pacer: Pacer | undefined
   /** What the end of the time has interrupted: it is not begun again in this run. */
   readonly #brokenOff = new Set<string>()
-  readonly #activities = new Map<string, Promise<void>>()
+  readonly #activities = new Activities(() => this.notify())
   /** Direct sets of this run that were sent to the last line. */
   readonly #allSent = new Set<number>()
   /** The last turn found nothing going on and nothing to start, and nothing has changed since. */
@@ -154,15 +152,7 @@ export class Engine {
   /** Too much is waiting to be sent: no more should be generated. */
   get isCongested(): boolean {
     const { settings, store } = this.#context
-    const files = [...store.head.state.files.values()]
-    const unpushed = files.filter(isUnpushed).length
-    const direct = files.filter(isDirect).reduce((sum, file) => sum + file.live, 0)
-    const mostDirect = Math.max(
-      settings.maxUnpushedBatches * settings.seal.maxDirectRequests,
-      4 * settings.directConcurrency,
-    )
-    const reused = files.filter(holdsReused).reduce((sum, file) => sum + file.live, 0)
-    return unpushed >= settings.maxUnpushedBatches || direct >= mostDirect || reused >= MOST_REUSED
+    return isCongested([...store.head.state.files.values()], settings)
   }
 
   /** Nothing is going on and nothing can be started. More requests, or an end of producing, may change that. */
@@ -217,7 +207,7 @@ export class Engine {
       await new Promise((resolve) => setImmediate(resolve))
     }
     ended.abort()
-    await Promise.all([...this.#activities.values(), pacing])
+    await Promise.all([this.#activities.settled(), pacing])
   }
 
   /** Results as they come, until there will be no more. Throws what stopped the engine. */
@@ -337,43 +327,20 @@ export class Engine {
     if (await this.#sender.run(id)) this.#allSent.add(id)
   }
 
-  /** Forgets a file whose requests are all judged or queued elsewhere, and what its outcome says about the batches. */
   async #drop(id: number): Promise<void> {
-    const { store, settings, emit } = this.#context
-    const passFailures = await store.commit((draft) => {
-      const file = draft.state.files.get(id)
-      if (!file || (file.live > 0 && this.#options.mode !== 'discard')) return undefined
-      const before = draft.state.passFailures
-      const counts = file.phase === 'received' && file.status !== 'failed' && this.#options.mode === 'work'
-      const after = counts ? passFailuresAfter(before, file.passed, file.requests, settings.breaker) : before
-      const tripped = isTripped(after, settings.breaker)
-      // A run that was stopped by the breaker may be begun again: it then starts counting anew.
-      if (after !== before) draft.apply({ kind: 'breaker', passFailures: tripped ? 0 : after })
-      draft.apply({ kind: 'dropped', file: id })
-      for (const suffix of filesOf(id)) draft.forget(suffix)
-      // With nothing left to send there is nothing to stop.
-      const isLast = draft.state.counters.pending === 0 && !this.#options.isProducing()
-      return tripped && !isLast ? after : undefined
-    })
-    if (passFailures === undefined) return
+    const { mode, isProducing } = this.#options
+    const modes = { isDiscarding: mode === 'discard', isWorking: mode === 'work' }
+    if (!(await dropFile(this.#context, id, { ...modes, isProducing }))) return
     this.#tripped = true
-    const message = `${passFailures} batches in a row came back with less than ${settings.breaker.minPassRatio} of usable answers (--min-pass-ratio)`
-    emit({ kind: 'warning', code: 'pass_ratio', message })
     this.#options.onHalt()
   }
 
   #start(id: string, activity: () => Promise<void>): void {
-    if (this.#activities.has(id) || this.#brokenOff.has(id)) return
-    const running = activity()
-      .catch((error: unknown) => {
-        if (error instanceof Interrupted && this.#isOver) this.#brokenOff.add(id)
-        this.#fail(error)
-      })
-      .finally(() => {
-        this.#activities.delete(id)
-        this.notify()
-      })
-    this.#activities.set(id, running)
+    if (this.#brokenOff.has(id)) return
+    this.#activities.start(id, activity, (error) => {
+      if (error instanceof Interrupted && this.#isOver) this.#brokenOff.add(id)
+      this.#fail(error)
+    })
   }
 
   #fail(error: unknown): void {

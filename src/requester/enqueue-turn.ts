@@ -1,11 +1,11 @@
 import { pollIntervalMs } from '../batch/polling.ts'
 import type { QueueFile } from '../batch/queue-file.ts'
 import { type NoRoom, quotaPool } from '../batch/quota.ts'
-import { RemoteError } from '../errors.ts'
+import { errorText, type NightshiftError, RemoteError } from '../errors.ts'
 import { Notifier } from '../util/notifier.ts'
 import type { Context } from './context.ts'
 import { claimOf } from './governor.ts'
-import { pause } from './patience.ts'
+import { pause, WaitedTooLong } from './patience.ts'
 import { allBatches, listed } from './remote-search.ts'
 
 /** A task that has nothing enqueued does not wait for others any longer than that: they may be dead. */
@@ -56,9 +56,9 @@ export class EnqueueTurn {
   }
 
   async #ask(file: QueueFile, tag: string, mustShrink: () => boolean): Promise<boolean> {
-    const { governor, settings } = this.#context
+    const { governor, settings, pace } = this.#context
     const pool = quotaPool(file.model)
-    const freed = governor.freed()
+    const news = Promise.race([governor.freed(), ...(pace ? [pace.changed()] : [])])
     const answer = await governor.take(claimOf(file, tag))
     if (answer.ok) {
       this.#idleSince.delete(pool)
@@ -73,7 +73,7 @@ export class EnqueueTurn {
     }
     if (await this.#look(file.model)) return false
     const ms = Math.min(LONGEST_PAUSE_MS, pollIntervalMs(settings.pollBaseMs, waitedMs))
-    await pause(this.#context, waitingFor(file, answer), ms, freed)
+    await pause(this.#context, waitingFor(file, answer), ms, news)
     return false
   }
 
@@ -83,7 +83,8 @@ export class EnqueueTurn {
     const now = clock.now()
     const since = governor.holdsAny(model) ? now : (this.#idleSince.get(pool) ?? now)
     this.#idleSince.set(pool, since)
-    return now - since
+    // A clock that was set back must not make it longer.
+    return Math.abs(now - since)
   }
 
   /** Looks what has become of others' batches. True when some of them hold nothing any more. */
@@ -105,20 +106,29 @@ export class EnqueueTurn {
   async #tagsSince(sinceMs: number): Promise<ReadonlySet<string> | undefined> {
     const seen = new Set<string>()
     try {
-      for await (const batch of allBatches(this.#context)) {
+      for await (const batch of allBatches(this.#impatient)) {
         if (batch.created_at * 1000 < sinceMs) break
         seen.add(listed(batch).tag ?? '')
       }
       return seen
     } catch (error) {
-      if (!(error instanceof RemoteError) || error.acted !== 'no') throw error
-      if (!this.#toldUnlisted) {
-        const message = `the server refuses to list batches (${error.message}): whether others still have tokens enqueued is not known`
-        this.#context.emit({ kind: 'warning', code: 'not_listed', message })
-      }
-      this.#toldUnlisted = true
+      if (!(error instanceof WaitedTooLong || error instanceof RemoteError)) throw error
+      this.#tellUnlisted(error)
       return undefined
     }
+  }
+
+  /** A look is no more than advice: a listing that fails is not asked for again until the next one is due. */
+  get #impatient(): Context {
+    return { ...this.#context, settings: { ...this.#context.settings, maxWaitMs: 0 } }
+  }
+
+  #tellUnlisted(error: NightshiftError): void {
+    if (this.#toldUnlisted) return
+    this.#toldUnlisted = true
+    const cause = error instanceof WaitedTooLong ? error.cause : error
+    const message = `batches could not be listed (${errorText(cause)}): whether others still have tokens enqueued is not known`
+    this.#context.emit({ kind: 'warning', code: 'not_listed', message })
   }
 }
 

@@ -1,5 +1,5 @@
 import { inPhase, type QueueFile } from '../batch/queue-file.ts'
-import { limitIn, type NoRoom, quotaPool } from '../batch/quota.ts'
+import { limitIn, type NoRoom, quotaPool, type Reservation } from '../batch/quota.ts'
 import { relaxed, type Squeeze, squeezed, UNSQUEEZED } from '../batch/squeeze.ts'
 import type { BatchFault, TerminalStatus } from '../batch/steps.ts'
 import type { TaskState } from '../batch/task-state.ts'
@@ -51,7 +51,7 @@ export class Governor {
   }
 
   /** Takes up what is known, and brings what is known of this task up to date: an earlier run may have ended anyhow. */
-  async open({ files, identity }: TaskState): Promise<void> {
+  async open({ files, identity }: Pick<TaskState, 'files' | 'identity'>): Promise<void> {
     const { quota } = this.#options
     await quota.load()
     const claims = [...files.values()].filter(isEnqueued).map((file) => claimOf(file, file.tag))
@@ -64,7 +64,7 @@ export class Governor {
   /** Prompt tokens, by estimate, that a model may have enqueued at all; undefined while that is not known. */
   limitOf(model: string): number | undefined {
     const limit = this.#options.quota.capOf(model)
-    return limit === undefined ? undefined : Math.floor(limit / this.#options.safety)
+    return limit === undefined ? undefined : Math.max(1, Math.floor(limit / this.#options.safety))
   }
 
   /** Prompt tokens, by estimate, that one batch of a model should not pass; undefined when any may be tried. */
@@ -107,13 +107,9 @@ export class Governor {
   }
 
   #noteSent({ tag, model }: Claim, forced: boolean): void {
-    const { quota } = this.#options
-    const weight = quota.reservation(tag)?.tokens ?? 0
     // Of two that are not taken on, neither is in the way of the other.
-    const pending = [...this.#sent.values()].filter((one) => one.pool === quotaPool(model))
-    const inTheWay = quota.reservedOf(model) - pending.reduce((sum, one) => sum + one.weight, weight)
-    const limit = quota.capOf(model)
-    this.#sent.set(tag, { pool: quotaPool(model), weight, limit, forced, alone: inTheWay <= 0 })
+    const alone = this.#holdersOf(model).every(([held]) => held === tag || this.#sent.has(held))
+    this.#sent.set(tag, { limit: this.#options.quota.capOf(model), forced, alone })
   }
 
   /** What estimates are taken for. What has just enough room by `capOf` has it whatever becomes of fractions. */
@@ -147,7 +143,7 @@ export class Governor {
     const { quota } = this.#options
     const others = [...this.heldByOthers(model)].sort(([, a], [, b]) => a - b)
     for (const [tag] of others) {
-      if (quota.reservedOf(model) <= (quota.capOf(model) ?? 0)) return
+      if (quota.reservedOf(model) <= (quota.capOf(model) ?? Number.POSITIVE_INFINITY)) return
       await quota.release([tag])
     }
   }
@@ -178,17 +174,18 @@ export class Governor {
 
   /** What other tasks hold of a model, by tags, and since when in milliseconds since 1970. */
   heldByOthers(model: string): ReadonlyMap<string, number> {
-    const { quota } = this.#options
-    const others = Object.entries(quota.reservations).filter(
-      ([, one]) => one.pool === quotaPool(model) && !quota.isOwn(one),
-    )
+    const others = this.#holdersOf(model).filter(([, one]) => !this.#options.quota.isOwn(one))
     return new Map(others.map(([tag, { at }]) => [tag, at]))
   }
 
   /** Whether this task has anything of a model enqueued, or is about to. */
   holdsAny(model: string): boolean {
-    const { quota } = this.#options
-    return Object.values(quota.reservations).some((one) => one.pool === quotaPool(model) && quota.isOwn(one))
+    return this.#holdersOf(model).some(([, one]) => this.#options.quota.isOwn(one))
+  }
+
+  #holdersOf(model: string): (readonly [tag: string, Reservation])[] {
+    const pool = quotaPool(model)
+    return Object.entries(this.#options.quota.reservations).filter(([, one]) => one.pool === pool)
   }
 
   /** Takes others' reservations back that nothing has come of. */
@@ -225,8 +222,6 @@ export class Governor {
 
 /** What was known when a batch was sent. */
 interface Sent {
-  readonly pool: string
-  readonly weight: number
   readonly limit: number | undefined
   /** There was no room, and it was sent all the same. */
   readonly forced: boolean

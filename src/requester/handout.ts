@@ -156,8 +156,8 @@ export class Handout {
   }
 
   /**
-   * A received batch, answers used again, the answered part of a direct set that an earlier run left, or a stray with answers that are
-   * waited for, that nobody has opened yet.
+   * A received batch, answers used again, the answered part of a direct set that an earlier run left, or a stray with
+   * answers that are waited for, that nobody has opened yet.
    */
   #unopened(): Source | undefined {
     if (!this.#options.isWanted) return undefined

@@ -60,6 +60,8 @@ export function checkVerdict(
   if (verdict.kind === 'retry') {
     const { body, reason } = verdict
     const repair = body && prepareBody(body, result, tools.prepare)
+    // Another body may be one that cannot be sent within the cap, or has no price.
+    if (repair) tools.valuer.check({ ...repair, key: result.key })
     return { kind: 'retry', reason, repair }
   }
   const remember =
@@ -84,20 +86,21 @@ export function addJudgement(
   over: JudgeOverrides,
 ): Judgement {
   mustBePending(draft, result)
-  const judgement = addVerdict(draft, result, verdict, tools, over)
+  const judgement = addVerdict(draft, { result, verdict, tools, over })
   const isRepaired = verdict.kind === 'retry' && verdict.repair !== undefined
   const isReusable = over.isReusable ?? true
   passOn(draft, result, fateOfFollowers({ verdict: judgement.kind, isRepaired, isReusable }), tools.valuer)
   return judgement
 }
 
-function addVerdict(
-  draft: Draft,
-  result: RequestResult,
-  verdict: CheckedVerdict,
-  tools: JudgeTools,
-  over: JudgeOverrides,
-): Judgement {
+interface Judged {
+  readonly result: RequestResult
+  readonly verdict: CheckedVerdict
+  readonly tools: JudgeTools
+  readonly over: JudgeOverrides
+}
+
+function addVerdict(draft: Draft, { result, verdict, tools, over }: Judged): Judgement {
   switch (verdict.kind) {
     case 'accept':
       addAccepted(draft, result, verdict.line, tools.output)
@@ -175,7 +178,7 @@ function addRetry(
   tools: JudgeTools,
 ): Judgement {
   const { request, endpoint } = result
-  const why = requeueReason(result, draft.state.files.get(result.file)?.recalled === true)
+  const why = requeueReason(result)
   const line = {
     endpoint,
     model: repair?.model ?? result.model,
@@ -193,17 +196,16 @@ function addRetry(
 }
 
 /** What another try of this request is called, and so what it uses up. */
-function requeueReason({ outcome, via }: RequestResult, isRecalled: boolean): AnotherTry['why'] {
+function requeueReason({ outcome, via }: RequestResult): AnotherTry['why'] {
   if (via === 'reused') return 'unfit'
   if (outcome.kind === 'reply' || outcome.failure.countsAsAttempt) return 'retry'
   if (outcome.failure.refusal) return 'refused'
-  if (outcome.failure.code !== 'batch_cancelled') return 'expired'
-  return isRecalled ? 'recalled' : 'cancelled'
+  return outcome.failure.code === 'batch_cancelled' ? 'cancelled' : 'expired'
 }
 
 interface AnotherTry extends Countable {
   readonly request: number
-  readonly why: Extract<RequeueReason, 'retry' | 'expired' | 'cancelled' | 'recalled' | 'refused' | 'unfit'>
+  readonly why: Extract<RequeueReason, 'retry' | 'expired' | 'cancelled' | 'refused' | 'unfit'>
 }
 
 /** Why a request cannot be sent again; undefined when it can. */
@@ -217,7 +219,7 @@ function whyNoMore(
   const refusal = tooLarge(line.model, size, valuer.sealing)
   if (refusal !== undefined) return `it cannot be sent again: ${refusal}`
   // It was not tried yet: nothing is used up.
-  if (line.why === 'refused' || line.why === 'unfit' || line.why === 'recalled') return undefined
+  if (line.why === 'refused' || line.why === 'unfit') return undefined
   const { attempt, expiries } = draft.requests.get(line.request)
   const lapsed = line.why !== 'retry'
   const ruling = ruleOnRetry({ attempt, expiries, maxRetries, maxExpiries, lapsed })

@@ -2,6 +2,7 @@ import { budgetOf } from '../batch/budget.ts'
 import type { TaskState } from '../batch/task-state.ts'
 import { ASSUMED_IMAGE_SIZE } from '../tokens/measure.ts'
 import type { RateTier } from '../tokens/prices.ts'
+import { amount } from '../util/amount.ts'
 import { formatCount } from '../util/format.ts'
 import type { Quote, QuotedAmounts, QuotedCost, QuotedModel, QuotedPrice } from './quote.ts'
 import { capsOf } from './quote-caps.ts'
@@ -17,13 +18,17 @@ export interface QuoteFacts {
   /** Today, in milliseconds since 1970. */
   readonly nowMs: number
   readonly fetchesImageSizes: boolean
+  /** A deadline may move requests from batches to calls. */
+  readonly mayHurry: boolean
+  /** Requests that no figure is about: those of earlier runs that have no answer and would be kept. */
+  readonly pending: number
 }
 
 /** What a quoter has added up, with what the limits say to it and what it rests on. */
 export function makeQuote(quoter: Quoter, facts: QuoteFacts): Quote {
   const { models } = quoter
   const amounts = sumOf(models)
-  const { spending, counters } = facts.state
+  const { spending } = facts.state
   const { spentNanoUsd, uncertainNanoUsd, reservedNanoUsd } = budgetOf(facts.state)
   const { estimate, cost } = amounts
   const load = {
@@ -36,7 +41,7 @@ export function makeQuote(quoter: Quoter, facts: QuoteFacts): Quote {
   return {
     ...amounts,
     models,
-    pending: counters.pending,
+    pending: facts.pending,
     caps: capsOf(load, { spending, usedNanoUsd }, facts.settings.limits),
     assumptions: assumptionsOf(quoter, amounts, facts),
   }
@@ -95,7 +100,7 @@ function assumptionsOf(quoter: Quoter, amounts: QuotedAmounts, facts: QuoteFacts
       : []),
     ...(unlimited > 0
       ? [
-          `${counted(unlimited, 'request')} without a maximum of output tokens: ${formatCount(ASSUMED_MOST_OUTPUT)} is taken for it, and more may be charged`,
+          `${amount(unlimited, 'request')} without a maximum of output tokens: ${formatCount(ASSUMED_MOST_OUTPUT)} is taken for ${unlimited === 1 ? 'it' : 'each'}, and more may be charged`,
         ]
       : []),
     ...(amounts.countedShare < 1
@@ -105,6 +110,11 @@ function assumptionsOf(quoter: Quoter, amounts: QuotedAmounts, facts: QuoteFacts
       : []),
     ...(assumedImages > 0 ? [imagesText(assumedImages, facts.fetchesImageSizes)] : []),
     ...notes,
+    ...(facts.mayHurry
+      ? [
+          'nothing is known of the --deadline: what has to leave its batches for it costs up to the direct price',
+        ]
+      : []),
     'nothing is counted for answers that must be asked for again, nor taken off for cached prompt tokens, identical requests or answers in a --cache',
   ]
 }
@@ -112,11 +122,8 @@ function assumptionsOf(quoter: Quoter, amounts: QuotedAmounts, facts: QuoteFacts
 function imagesText(count: number, fetched: boolean): string {
   const { width, height } = ASSUMED_IMAGE_SIZE
   const hint = fetched ? '' : '; --fetch-image-sizes reads the sizes of remote ones'
-  return `${counted(count, 'image')} of unknown size counted as ${width} x ${height} pixels${hint}`
+  return `${amount(count, 'image')} of unknown size counted as ${width} x ${height} pixels${hint}`
 }
-
-const counted = (count: number, what: string): string =>
-  `${formatCount(count)} ${what}${count === 1 ? '' : 's'}`
 
 const percent = (share: number): string => `${Number((share * 100).toPrecision(3))} %`
 

@@ -17,6 +17,9 @@ interface GovernorSources {
   readonly clock: Clock
 }
 
+/** The first batch waits for the answer, which it can do without: a call that hangs may not hold it up for long. */
+const LONGEST_ASK_MS = 20_000
+
 /** The governor of a run: tasks of one account share it by a file in the user's state directory. */
 export function openGovernor(sources: GovernorSources): Governor {
   const { settings, emit, api, clock } = sources
@@ -48,7 +51,7 @@ function limitsFetcher({
 }: GovernorSources): ((signal: AbortSignal) => Promise<ReadonlyMap<string, number>>) | undefined {
   const { adminKey, baseUrl, organization, project } = settings.environment
   if (!adminKey || project === undefined) return undefined
-  const timeoutMs = settings.options.requestTimeoutMs
+  const timeoutMs = Math.min(settings.options.requestTimeoutMs, LONGEST_ASK_MS)
   const how = { baseURL: baseUrl, organization, project, fetch, timeoutMs, clock }
   return (signal) => fetchBatchLimits({ ...how, adminKey: adminKey.reveal() }, signal)
 }

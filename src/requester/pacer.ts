@@ -4,6 +4,7 @@ import { waitingIn } from '../batch/deadline-facts.ts'
 import { isRemote, isUnpushed, type QueueFile } from '../batch/queue-file.ts'
 import type { TaskState } from '../batch/task-state.ts'
 import { formatCount, formatUsd } from '../util/format.ts'
+import { Notifier } from '../util/notifier.ts'
 import { cancelBatch } from './cancel-batch.ts'
 import type { Context } from './context.ts'
 import type { DeadlineWatch } from './deadline-watch.ts'
@@ -34,7 +35,7 @@ export function leftAtDeadline({ files, counters }: TaskState): readonly string[
   ]
 }
 
-/** However much happens, a new plan is made this often at most. */
+/** While nothing new is heard, and no moment is near that must not be missed, a plan stands for so long. */
 const LOOK_AGAIN_MS = 1_000
 const BACKGROUND = { background: true } as const
 
@@ -45,8 +46,11 @@ const BACKGROUND = { background: true } as const
 export class Pacer {
   readonly #context: Context
   readonly #options: PacerOptions
-  readonly #toRecall = new Set<number>()
+  /** Batches that the plan gave up on, and those of them that are still to be cancelled. */
   readonly #recalled = new Set<number>()
+  readonly #toRecall = new Set<number>()
+  /** A new plan may want to be looked at earlier than the one before. */
+  readonly #planned = new Notifier()
   /** What there was when a plan was last made. */
   #seen = ''
   #lookedMs = Number.NEGATIVE_INFINITY
@@ -73,7 +77,11 @@ export class Pacer {
     this.#lookedMs = now
     this.#nextMs = now + plan.nextLookMs
     watch.goBy(plan.mode)
-    for (const id of plan.cancel) this.#toRecall.add(id)
+    for (const id of plan.cancel) {
+      this.#recalled.add(id)
+      this.#toRecall.add(id)
+    }
+    this.#planned.notify()
     if (plan.why !== '') this.#say(plan.why, plan.mode === facts.current ? undefined : plan.mode)
   }
 
@@ -83,25 +91,35 @@ export class Pacer {
     const hasMore = seen !== this.#seen
     this.#seen = seen
     // A clock that was set back must not keep the next look away.
-    const isEarly = now >= this.#lookedMs && now < this.#nextMs && now < this.#lookedMs + LOOK_AGAIN_MS
+    const isEarly = now >= this.#lookedMs && now < this.#lookedMs + LOOK_AGAIN_MS
     return this.#options.watch.takeNews() || hasMore || !isEarly
   }
 
   /** Has a look taken in time, also while nothing happens. Until `signal` is aborted. */
   async run(signal: AbortSignal): Promise<void> {
-    const { clock } = this.#context
     const { watch, wake } = this.#options
-    while (!signal.aborted && !watch.isOver) {
-      const now = clock.now()
-      const next = Math.min(Math.max(this.#nextMs, now + LOOK_AGAIN_MS), watch.deadlineMs)
-      const awake = new AbortController()
-      const asleep = clock.sleep(next - now, AbortSignal.any([signal, awake.signal]), BACKGROUND)
-      await Promise.race([asleep, watch.news()])
-      awake.abort()
-      wake()
-      // The look is taken by whoever was woken.
-      await new Promise((resolve) => setImmediate(resolve))
+    const ends = AbortSignal.any([signal, watch.ended])
+    while (!ends.aborted) {
+      const isNews = Promise.race([watch.news(), this.#planned.wait()])
+      const dueInMs = this.#dueInMs()
+      // The look is taken by whoever is woken, and leads to a new plan.
+      if (watch.hasNews || dueInMs <= 0) wake()
+      await this.#sleep(dueInMs > 0 ? dueInMs : LOOK_AGAIN_MS, ends, isNews)
     }
+  }
+
+  async #sleep(ms: number, ends: AbortSignal, isNews: Promise<void>): Promise<void> {
+    const awake = new AbortController()
+    const asleep = this.#context.clock.sleep(ms, AbortSignal.any([ends, awake.signal]), BACKGROUND)
+    await Promise.race([asleep, isNews])
+    awake.abort()
+  }
+
+  /** Without sending anything, only the end of the time matters. */
+  #dueInMs(): number {
+    const { watch, isSending } = this.#options
+    const dueMs = isSending ? Math.min(this.#nextMs, watch.deadlineMs) : watch.deadlineMs
+    return dueMs - this.#context.clock.now()
   }
 
   /** Cancels the batches that the plan names. What they answered is taken as of any batch that ends. */
@@ -113,7 +131,6 @@ export class Pacer {
   }
 
   async #recall(id: number): Promise<void> {
-    this.#recalled.add(id)
     const batchId = await this.#context.store.commit((draft) => {
       const file = draft.state.files.get(id)
       if (file?.phase !== 'remote') return undefined
@@ -169,7 +186,10 @@ export class Pacer {
     const { limits } = this.#context.settings
     const waiting = files.filter((file) => file.live > 0 && (file.phase === 'open' || isUnpushed(file)))
     const tokens = waiting.reduce((sum, file) => sum + (file.tokens?.input ?? 0), 0)
-    const rounds = [waiting.length / Math.max(1, limits.maxRemoteBatches), tokens / limits.maxRemoteTokens]
+    const rounds = [
+      waiting.length / Math.max(1, limits.maxRemoteBatches),
+      tokens / Math.max(1, limits.maxRemoteTokens),
+    ]
     for (const [model, group] of Map.groupBy(waiting, (file) => file.model)) {
       const enqueued = group.reduce((sum, file) => sum + (file.tokens?.input ?? 0), 0)
       const limit = this.#context.governor.limitOf(model)

@@ -1,6 +1,5 @@
-import { NightshiftError, RemoteError } from '../errors.ts'
-import type { Context } from './context.ts'
-import { requestCounts } from './context.ts'
+import { errorText, NightshiftError, RemoteError } from '../errors.ts'
+import { type Context, requestCounts } from './context.ts'
 
 /** The caller asked the run to stop, or its deadline has passed. Whoever gets it leaves things as they are and returns. */
 export class Interrupted extends NightshiftError {
@@ -19,7 +18,7 @@ export class WaitedTooLong extends NightshiftError {
     const seconds = Math.round(waitedMs / 1000)
     super(
       'waited_too_long',
-      `${what} failed for ${seconds} s without a break (--max-wait); run the task again to go on: ${text(cause)}`,
+      `${what} failed for ${seconds} s without a break (--max-wait); run the task again to go on: ${errorText(cause)}`,
       {
         cause,
         retryable: true,
@@ -27,8 +26,6 @@ export class WaitedTooLong extends NightshiftError {
     )
   }
 }
-
-const text = (error: unknown): string => (error instanceof Error ? error.message : String(error))
 
 const FIRST_PAUSE_MS = 1_000
 const LONGEST_PAUSE_MS = 60_000

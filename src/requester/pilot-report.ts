@@ -35,7 +35,7 @@ export interface PilotRest {
   readonly requests: number
   /** How they would be sent: all by batch, all directly, or some each way. */
   readonly way: 'batch' | 'direct' | 'both'
-  /** By what the pilot showed, or, when fewer than two of its requests were answered directly, as estimated beforehand. */
+  /** By what the pilot showed, or, when fewer than two of its requests were answered and paid for, as estimated beforehand. */
   readonly isMeasured: boolean
   readonly planned: Interval
   readonly batch: Interval
@@ -83,21 +83,31 @@ function meanOf(sample: PilotSample): PilotReport['mean'] {
 }
 
 function restOf(sample: PilotSample, quote: QuotedRest, card: PilotFacts['card']): PilotRest {
-  const { requests, cost, batchRequests } = quote
-  const estimated = (api: 'batch' | 'direct'): Interval => {
+  const { requests, cost, planned, batchRequests } = quote
+  const measured = (api: 'batch' | 'direct'): Interval | undefined => {
     const rest: Rest = { requests, expectedInput: cost[api].input * NANO }
-    const measured = restInterval(
-      sample.map((one) => observed(one, card(one.model, api), card(one.model, 'direct'))),
-      rest,
-    )
-    return scaled(measured ?? certain(cost[api].total * NANO), 1 / NANO)
+    const observations = sample.map((one) => observed(one, card(one.model, api), card(one.model, 'direct')))
+    const interval = restInterval(observations, rest)
+    return interval && scaled(interval, 1 / NANO)
   }
-  const [batch, direct] = [estimated('batch'), estimated('direct')]
-  const way = batchRequests === requests ? 'batch' : batchRequests === 0 ? 'direct' : 'both'
-  const share = requests > 0 ? batchRequests / requests : 0
-  const planned = added(scaled(batch, share), scaled(direct, 1 - share))
-  return { requests, way, isMeasured: sample.length > 1, planned, batch, direct }
+  const [byBatch, directly] = [measured('batch'), measured('direct')]
+  const batch = byBatch ?? certain(cost.batch.total)
+  const direct = directly ?? certain(cost.direct.total)
+  return {
+    requests,
+    way: batchRequests === requests ? 'batch' : batchRequests === 0 ? 'direct' : 'both',
+    isMeasured: byBatch !== undefined && directly !== undefined,
+    // By cost, not by number: a few that go directly may cost more than all others.
+    planned: added(
+      scaled(batch, share(planned.batch, cost.batch.total)),
+      scaled(direct, share(planned.direct, cost.direct.total)),
+    ),
+    batch,
+    direct,
+  }
 }
+
+const share = (part: number, whole: number): number => (whole > 0 ? part / whole : 0)
 
 const certain = (value: number): Interval => ({ value, low: value, high: value })
 

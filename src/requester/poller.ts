@@ -5,6 +5,7 @@ import { oldestStrayDate } from '../batch/strays.ts'
 import { NightshiftError, RemoteError } from '../errors.ts'
 import type { WireBatch, WireBatchError } from '../openai/wire.ts'
 import { readUsage, type TokenUsage } from '../tokens/usage.ts'
+import { Absences } from './absences.ts'
 import { awaitsFiles } from './answers-download.ts'
 import { cancelBatch } from './cancel-batch.ts'
 import type { Context } from './context.ts'
@@ -31,8 +32,7 @@ export class Poller {
   readonly #cancelled = new Set<string>()
   readonly #since = new Map<string, number>()
   readonly #looks = new Map<string, number>()
-  /** Since when the server has not known a batch. */
-  readonly #unknownMs = new Map<string, number>()
+  readonly #absences: Absences
   #lastListPages: number | undefined
   /** What there was at the deadline has been seen. */
   #lookedLast = false
@@ -41,6 +41,7 @@ export class Poller {
 
   constructor(context: Context, { cancelling, onOther }: PollerOptions) {
     this.#context = context
+    this.#absences = new Absences(context)
     this.#cancelling = cancelling
     this.#onOther = onOther
     this.#dueNow = this.#remoteFiles().length > 0
@@ -132,23 +133,17 @@ export class Poller {
       )
     } catch (error) {
       if (!(error instanceof RemoteError) || error.status !== 404) throw error
-      if (!this.#cancelling) return this.#unknown(file, error)
-      await this.#commit({ kind: 'ended', file: file.id, status: 'cancelled' })
+      // It has not heard that it is to be cancelled, either.
+      this.#cancelled.delete(file.batchId)
+      if (!this.#absences.isLasting(file.batchId)) return
+      if (!this.#cancelling) throw batchGone(file, error)
+      await this.#commit({ kind: 'ended', file: file.id, status: 'cancelled', gone: true })
       await this.#context.governor.ended(claimOf(file, file.tag), 'cancelled')
     }
   }
 
-  /** A new batch is not always visible at once; one that stays unknown for the whole grace is gone. */
-  #unknown(file: RemoteFile, error: RemoteError): void {
-    const { clock, settings } = this.#context
-    const now = clock.now()
-    const since = this.#unknownMs.get(file.batchId) ?? now
-    this.#unknownMs.set(file.batchId, since)
-    if (now - since >= settings.createGraceMs) throw batchGone(file, error)
-  }
-
   async #take(file: RemoteFile, batch: WireBatch): Promise<void> {
-    this.#unknownMs.delete(file.batchId)
+    this.#absences.end(file.batchId)
     this.#report(file, batch)
     this.#context.pace?.progressed(file.id, progressOf(batch))
     const status = terminalStatus(batch.status)

@@ -83,4 +83,4 @@ function bodyJson(body: unknown, key: string): string {
 }
 
 const badRequest = (code: string, key: unknown, why: string): TaskError =>
-  new TaskError(code, `request ${JSON.stringify(key) ?? String(key)}: ${why}. The request was not added.`)
+  new TaskError(code, `request ${JSON.stringify(key) ?? String(key)}: ${why}. It is not sent.`)

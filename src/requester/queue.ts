@@ -27,26 +27,35 @@ export interface FailedLine {
   readonly reply?: unknown
 }
 
-/** Puts new requests into open queue files, group by group, sealing files as they fill up. */
-export function enqueueNew(draft: Draft, requests: readonly PreparedRequest[], valuer: Valuer): void {
+/** A request that can never be sent, and why. */
+export interface Refused {
+  readonly key: string
+  readonly reason: string
+}
+
+/** Puts new requests into open queue files, group by group, sealing files as they fill up. Returns those that failed alone. */
+export function enqueueNew(draft: Draft, requests: readonly PreparedRequest[], valuer: Valuer): Refused[] {
   const settings = valuer.sealing
+  const refused: Refused[] = []
   const valued = requests.map((request) => ({ ...request, tokens: valuer.forecast(request) }))
   const groups = Map.groupBy(valued, ({ endpoint, model }) => `${endpoint} ${model}`)
   for (const group of groups.values()) {
     let rest: readonly ValuedRequest[] = group
-    while (rest.length > 0) rest = enqueueSome(draft, rest, settings)
+    while (rest.length > 0) rest = enqueueSome(draft, rest, settings, refused)
   }
+  return refused
 }
 
 interface ValuedRequest extends PreparedRequest {
   readonly tokens: TokenForecast
 }
 
-/** Adds as many of one group's requests as the open file takes; returns the others. */
+/** Adds as many of one group's requests as the open file takes, and to `refused` what no file takes; returns the others. */
 function enqueueSome(
   draft: Draft,
   requests: readonly ValuedRequest[],
   settings: SealSettings,
+  refused: Refused[],
 ): readonly ValuedRequest[] {
   const first = draft.requests.last + 1
   const chunk: ValuedRequest[] = []
@@ -57,7 +66,7 @@ function enqueueSome(
     const refusal = tooLarge(request.model, line, settings)
     if (refusal !== undefined) {
       if (chunk.length > 0) break
-      refuse(draft, request, refusal)
+      refused.push(refuse(draft, request, refusal))
       return requests.slice(1)
     }
     file ??= openFor(draft, request, line, settings)
@@ -120,8 +129,9 @@ export const addedColumns = (
   ...(requests.some(({ meta }) => meta !== undefined) && { metas: requests.map(({ meta }) => meta ?? null) }),
 })
 
-/** Puts new requests into files of their own, one per group, that are sent directly. */
-export function enqueueDirect(draft: Draft, requests: readonly PreparedRequest[], valuer: Valuer): void {
+/** Puts new requests into files of their own, one per group, that are sent directly. Returns those that failed alone. */
+export function enqueueDirect(draft: Draft, requests: readonly PreparedRequest[], valuer: Valuer): Refused[] {
+  const refused: Refused[] = []
   const settings = { ...valuer.sealing, forceDirect: true }
   const valued = requests.map((request) => ({ ...request, tokens: valuer.forecast(request) }))
   const groups = Map.groupBy(valued, ({ endpoint, model }) => `${endpoint} ${model}`)
@@ -131,7 +141,7 @@ export function enqueueDirect(draft: Draft, requests: readonly PreparedRequest[]
     )
     for (const one of all) {
       const refusal = refusals.get(one.key)
-      if (refusal !== undefined) refuse(draft, one, refusal)
+      if (refusal !== undefined) refused.push(refuse(draft, one, refusal))
     }
     const group = all.filter(({ key }) => refusals.get(key) === undefined)
     const [first] = group
@@ -143,16 +153,18 @@ export function enqueueDirect(draft: Draft, requests: readonly PreparedRequest[]
     addChunk(draft, file, group, lines)
     draft.apply({ kind: 'seal', file, as: 'direct' })
   }
+  return refused
 }
 
 /** A line that passes a limit all by itself can never be sent: it fails alone, the others go on. */
-function refuse(draft: Draft, refused: PreparedRequest, why: string): void {
-  const { key, sample } = refused
-  const request = draft.requests.last + 1
+function refuse(draft: Draft, request: PreparedRequest, why: string): Refused {
+  const { key, sample } = request
+  const number = draft.requests.last + 1
   const reason = `too_large: ${why}`
-  draft.apply({ kind: 'add', file: 0, first: request, ...addedColumns([refused]), bytes: 0 })
-  draft.apply({ kind: 'rejected', request, reason })
+  draft.apply({ kind: 'add', file: 0, first: number, ...addedColumns([request]), bytes: 0 })
+  draft.apply({ kind: 'rejected', request: number, reason })
   appendFailed(draft, { key, sample, reason, attempts: 0 })
+  return { key, reason }
 }
 
 /** Why a line is queued again, and the reply that led to it. */

@@ -135,9 +135,11 @@ export class Quoter {
 
   #groupOf({ endpoint, model }: PreparedRequest, example: string): QuoteGroup {
     const id = `${endpoint} ${model}`
+    const known = this.#groups.get(id)
+    if (known) return known
     const { valuer } = this.#options
     const cards = { batch: valuer.card(model, 'batch'), direct: valuer.card(model, 'direct') }
-    const group = this.#groups.get(id) ?? new QuoteGroup({ endpoint, model }, cards, example)
+    const group = new QuoteGroup({ endpoint, model }, cards, example)
     this.#groups.set(id, group)
     return group
   }

@@ -23,8 +23,8 @@ export interface QuotingOptions extends Pick<ValuerOptions, 'emit'> {
 
 export interface Quoting {
   readonly quoter: Quoter
-  /** When the quoter is finished; `state`: the task as it is on disk. */
-  readonly quote: (state: TaskState) => Quote
+  /** When the quoter is finished; `state`: the task as it is on disk; `pending`: its requests that would be kept, without an answer. */
+  readonly quote: (state: TaskState, pending: number) => Quote
 }
 
 /** Makes ready to quote a task that is not opened. `quoter.add` throws `interrupted` when the run is to stop. */
@@ -41,8 +41,10 @@ export function openQuoting({ options, clock, emit, fetch, stop }: QuotingOption
       if (stop?.aborted) throw new Interrupted()
     },
   })
-  const facts = { valuer, settings, nowMs: clock.now(), fetchesImageSizes: images !== undefined }
-  return { quoter, quote: (state) => makeQuote(quoter, { ...facts, state }) }
+  const mayHurry = options.deadline !== undefined && !options.forceDirect
+  const fetchesImageSizes = images !== undefined
+  const facts = { valuer, settings, nowMs: clock.now(), fetchesImageSizes, mayHurry }
+  return { quoter, quote: (state, pending) => makeQuote(quoter, { ...facts, state, pending }) }
 }
 
 function* imageUrls(requests: readonly PreparedRequest[]): Generator<string> {

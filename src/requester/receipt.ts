@@ -1,4 +1,4 @@
-import { budgetOf } from '../batch/budget.ts'
+import { budgetOf, roomNanoUsd } from '../batch/budget.ts'
 import type { Counters, Spending, TaskState } from '../batch/task-state.ts'
 import type { PricedApi } from '../tokens/prices.ts'
 import type { TokenUsage } from '../tokens/usage.ts'
@@ -87,18 +87,16 @@ export interface ReceiptOptions {
 /** Adds a task's books up: a fold of its ledger and nothing else. */
 export function receiptOf(state: TaskState, options: ReceiptOptions): Receipt {
   const { before, maxSpendNanoUsd, awaitingVerdict } = options
-  const { spentNanoUsd, uncertainNanoUsd, reservedNanoUsd } = budgetOf(state)
-  const left = (cap: number) => Math.max(0, cap - spentNanoUsd - uncertainNanoUsd - reservedNanoUsd)
   return {
     task: accountOf(state),
     run: before ? accountOf(since(before, state)) : null,
     pending: state.counters.pending,
     awaitingVerdict,
-    reserved: money(reservedNanoUsd),
+    reserved: money(budgetOf(state).reservedNanoUsd),
     maxSpend:
       maxSpendNanoUsd === undefined
         ? null
-        : { cap: money(maxSpendNanoUsd), left: money(left(maxSpendNanoUsd)) },
+        : { cap: money(maxSpendNanoUsd), left: money(roomNanoUsd(state, maxSpendNanoUsd)) },
   }
 }
 

@@ -1,5 +1,5 @@
 import { classifyLine, parseReplyLine } from '../batch/line-outcome.ts'
-import { type FileIn, inPhase, type QueueFile } from '../batch/queue-file.ts'
+import { type FileIn, inPhase, mayHaveCost } from '../batch/queue-file.ts'
 import type { RequestTable } from '../batch/request-table.ts'
 import type { StepOf } from '../batch/steps.ts'
 import { unsettledStrays } from '../batch/strays.ts'
@@ -7,15 +7,14 @@ import { lineBody, lineId } from '../batch/wire-line.ts'
 import { NightshiftError, RemoteError } from '../errors.ts'
 import type { Tail } from '../state/group.ts'
 import { readLineChunks } from '../state/json-lines.ts'
-import { addForecasts, noForecast } from '../tokens/forecast.ts'
 import type { Context } from './context.ts'
 import { queueFileName, repliesFileName } from './files.ts'
 import { withPatience } from './patience.ts'
 import { enqueueAgain } from './queue.ts'
 import { isWholeReplyLine } from './reply-line.ts'
 import { type AnswerCost, answerCost, ReplyTotals } from './reply-totals.ts'
+import { mostOfSent, mostOfStray } from './reservation.ts'
 import { requestOf } from './result-index.ts'
-import { linesOf } from './settle.ts'
 
 const isDirect = inPhase('direct')
 
@@ -135,26 +134,19 @@ export async function loadForQueue({ store, valuer }: Context): Promise<void> {
 export async function reserveForSent(context: Context): Promise<void> {
   const { store, settings } = context
   if (settings.limits.maxSpendNanoUsd === undefined) return
-  for (const file of [...store.durable.state.files.values()].filter(mayCost)) {
-    if (file.reserved !== undefined) continue
-    const reserved = await mostOfFile(context, file)
+  const { files, strays } = store.durable.state
+  for (const file of files.values()) {
+    if (file.reserved !== undefined || !mayCost(file) || (file.phase === 'ended' && !mayHaveCost(file)))
+      continue
+    const reserved = await mostOfSent(context, file)
     await store.commit((draft) => draft.apply({ kind: 'reserve', file: file.id, reserved }))
   }
-}
-
-/** By its lines: an earlier version did not count them. */
-async function mostOfFile(context: Context, file: QueueFile): Promise<number> {
-  const { valuer, emit } = context
-  let sum = noForecast
-  for await (const lines of linesOf(context, file)) {
-    for (const line of lines) sum = addForecasts(sum, valuer.forecast(line))
+  for (const { batchId, file, reserved: known, phase } of strays.values()) {
+    if (known !== undefined || phase === 'received' || phase === 'settled') continue
+    const reserved = await mostOfStray(context, { batchId, file })
+    if (reserved === undefined) continue
+    await store.commit((draft) => draft.apply({ kind: 'reserve', file, stray: batchId, reserved }))
   }
-  const most = valuer.mostNanoUsd({ ...sum, unbounded: 0 }, file.model, 'batch')
-  if (sum.unbounded > 0 || most === undefined) {
-    const message = `batch file ${file.id} was sent without a hard cap, and ${sum.unbounded} of its requests have no maximum of output tokens: what they will cost is counted against --max-spend only when they are answered`
-    emit({ kind: 'warning', code: 'no_ceiling', message })
-  }
-  return most ?? 0
 }
 
 /** What an account can be recognised by. Of a fenced file nothing is left: its input was deleted. */

@@ -25,12 +25,12 @@ export interface AnswerCost {
  * It is, or was meant to be, an answer, and says nothing of its tokens: one that cannot be read was worked on like any
  * other.
  */
-export function isUnmetered({ kind, usage, failure }: Priced): boolean {
-  if (usage) return false
-  if (kind === 'reply' || !failure) return kind === 'reply'
-  const { status, code } = failure
-  const isGood = status !== undefined && status >= 200 && status < 300
-  return code === 'empty_reply' ? isGood || status === undefined : isGood && code === 'bad_reply'
+export const isUnmetered = ({ kind, usage, failure }: Priced): boolean =>
+  !usage && (kind === 'reply' || (failure !== undefined && isUnreadable(failure)))
+
+function isUnreadable({ status, code }: Pick<Failure, 'code' | 'status'>): boolean {
+  if (status === undefined) return code === 'empty_reply'
+  return status >= 200 && status < 300 && (code === 'empty_reply' || code === 'bad_reply')
 }
 
 /** Of an outcome what its price depends on. */

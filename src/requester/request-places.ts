@@ -1,4 +1,4 @@
-import type { Phase } from '../batch/queue-file.ts'
+import { isQueued, type QueueFile } from '../batch/queue-file.ts'
 import type { RequestTable } from '../batch/request-table.ts'
 import type { TaskState } from '../batch/task-state.ts'
 import { assertNever } from '../util/exhaustive.ts'
@@ -24,11 +24,11 @@ export function requestPlaces({ counters, files }: TaskState, table: RequestTabl
   const { requests: total, succeeded, failed, pending } = counters
   const places = { queued: 0, waiting: pending, inFlight: 0, received: 0 }
   const direct = new Set<number>()
-  for (const { id, phase, live } of files.values()) {
+  for (const file of files.values()) {
     // Those that wait are the ones that are in no file.
-    places.waiting -= live
-    if (phase === 'direct') direct.add(id)
-    else places[placeOf(phase)] += live
+    places.waiting -= file.live
+    if (file.phase === 'direct') direct.add(file.id)
+    else places[placeOf(file)] += file.live
   }
   if (direct.size > 0) countCalls(places, direct, table)
   return { total, succeeded, failed, pending, ...places }
@@ -36,15 +36,9 @@ export function requestPlaces({ counters, files }: TaskState, table: RequestTabl
 
 type Place = 'queued' | 'inFlight' | 'received'
 
-function placeOf(phase: Exclude<Phase, 'direct'>): Place {
-  switch (phase) {
-    case 'open':
-    case 'sealed':
-    case 'intended':
-    case 'uploaded':
-    case 'doubtful':
-    case 'fenced':
-      return 'queued'
+function placeOf(file: Exclude<QueueFile, { phase: 'direct' }>): Place {
+  if (isQueued(file)) return 'queued'
+  switch (file.phase) {
     case 'remote':
     case 'ended':
       return 'inFlight'
@@ -53,7 +47,7 @@ function placeOf(phase: Exclude<Phase, 'direct'>): Place {
     case 'reused':
       return 'received'
     default:
-      return assertNever(phase)
+      return assertNever(file)
   }
 }
 

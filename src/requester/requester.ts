@@ -5,6 +5,7 @@ import type { Verdict } from '../batch/verdict.ts'
 import { TaskError } from '../errors.ts'
 import { type Context, requestCounts } from './context.ts'
 import { Engine, type EngineMode } from './engine.ts'
+import { type AddOutcome, Intake } from './intake.ts'
 import {
   addJudgement,
   checkVerdict,
@@ -18,13 +19,11 @@ import { type PilotReport, pilotReport } from './pilot-report.ts'
 import type { QuotedRest } from './pilot-rest.ts'
 import { readPilotSample } from './pilot-sample.ts'
 import { type PilotSurvey, surveyForPilot } from './pilot-survey.ts'
-import { type NewRequest, prepareRequest } from './prepare.ts'
-import { enqueueDirect, enqueueNew, type PreparedRequest } from './queue.ts'
+import type { NewRequest } from './prepare.ts'
 import { type Beginning, type Receipt, receiptOf } from './receipt.ts'
 import { checkAccount, loadForQueue, recover, reserveForSent } from './recovery.ts'
 import { requestPlaces } from './request-places.ts'
 import type { RequestResult } from './request-result.ts'
-import { RequestWindow, twoBodies } from './request-window.ts'
 import { type Keep, Reuse } from './reuse.ts'
 import type { AnyRequests } from './survey.ts'
 import { commitWiped } from './wipe.ts'
@@ -42,9 +41,6 @@ export type RunOutcome =
   | 'deadline'
   | 'only-process'
   | 'interrupted'
-
-/** `added`; `known`: the key was committed before; `stopped`: nothing more is taken, because of a limit or a signal. */
-export type AddOutcome = 'added' | 'known' | 'stopped'
 
 /**
  * The engine room of a task, for what `TaskManager` cannot express. Its life:
@@ -65,13 +61,9 @@ export class GPTRequester {
   /** The books as they were when the run began. */
   #began: Beginning = initialState
   #foundDirect: ReadonlySet<number> = new Set()
-  #holds = 0
-  /** There may be more requests than those that were taken before the deadline. */
-  #cutShort = false
-  readonly #window = new RequestWindow()
+  #intake: Intake | undefined
   /** Where answers that are there already come from; undefined when none are to be used. */
   #reuse: Reuse | undefined
-  #committing: Promise<void> = Promise.resolve()
 
   constructor(options: RequesterOptions) {
     this.#options = options
@@ -92,6 +84,7 @@ export class GPTRequester {
       this.#foundDirect = await recover(context)
       await reserveForSent(context)
       this.#reuse = await this.#openReuse(context)
+      this.#intake = this.#newIntake(context)
       this.#engine = this.#newEngine(this.#mode())
       task.stateFile.touch(context.store.durable, context.store.seq)
     } catch (error) {
@@ -117,7 +110,7 @@ export class GPTRequester {
 
   /** Keys that were given another body than in an earlier run; their first body stays in force. */
   get changedBodies(): number {
-    return this.#window.changedBodies
+    return this.#intake?.changedBodies ?? 0
   }
 
   /** Standing of a sample, with verdicts that are still being written; after `close`, too. Undefined for an unknown sample. */
@@ -158,19 +151,7 @@ export class GPTRequester {
    * returned function is called. Keys are compared within the time between.
    */
   hold(): () => Promise<void> {
-    this.#holds++
-    this.#window.beginPass()
-    let held = true
-    return async () => {
-      if (!held) return
-      held = false
-      try {
-        if (!this.#stopping.aborted) await this.commit()
-      } finally {
-        this.#holds--
-        this.#engine?.notify()
-      }
-    }
+    return this.#entrance.hold()
   }
 
   /**
@@ -178,26 +159,12 @@ export class GPTRequester {
    * room in the queue. Throws TaskError for a request that cannot be sent or whose key was given another body.
    */
   async add(request: NewRequest): Promise<AddOutcome> {
-    if (this.#stopping.aborted) return 'stopped'
-    const { store, valuer } = this.#opened.context
-    const prepared = prepareRequest(request, this.#options.prepare)
-    if (this.#window.isKnown(prepared, store.head.requests)) return 'known'
-    if (this.#isOver) {
-      this.#cutShort = true
-      return 'stopped'
-    }
-    const measured = valuer.measured(prepared)
-    valuer.check(measured)
-    this.#window.add(measured)
-    if (!this.#window.isFull) return 'added'
-    await this.commit()
-    return (await this.#room()) ? 'added' : 'stopped'
+    return this.#entrance.add(request)
   }
 
   /** Makes the requests added so far durable. */
   async commit(): Promise<void> {
-    this.#committing = this.#committing.then(() => this.#commitWindow())
-    await this.#committing
+    await this.#entrance.commit()
   }
 
   /** Starts sending whatever is ready to be sent. `results` does so by itself. */
@@ -211,24 +178,7 @@ export class GPTRequester {
 
   /** Commits requests of their own and sends them directly, whatever their number. Their results come by `results`. */
   async direct(requests: readonly NewRequest[]): Promise<void> {
-    const { store, valuer } = this.#opened.context
-    const fresh = new Map<string, PreparedRequest>()
-    for (const request of requests) {
-      const prepared = prepareRequest(request, this.#options.prepare)
-      if (this.#window.isKnown(prepared, store.head.requests)) continue
-      if ((fresh.get(prepared.key)?.hash ?? prepared.hash) !== prepared.hash) throw twoBodies(prepared.key)
-      const measured = valuer.measured(prepared)
-      valuer.check(measured)
-      fresh.set(prepared.key, measured)
-    }
-    const all = [...fresh.values()]
-    await valuer.sample(all)
-    const found = this.#reuse?.find(all, Number.POSITIVE_INFINITY)
-    await store.commit((draft) => {
-      const enqueue = (some: readonly PreparedRequest[]) => enqueueDirect(draft, some, valuer)
-      if (this.#reuse && found) this.#reuse.add(draft, found, enqueue)
-      else enqueue(all)
-    })
+    await this.#entrance.direct(requests)
     this.push()
   }
 
@@ -259,7 +209,7 @@ export class GPTRequester {
   /** Results as they come, until nothing is left to do or nothing can be done. Throws what stopped the run. */
   async *results(): AsyncGenerator<RequestResult> {
     if (this.#running.isFinished) await this.#driving
-    if (this.#holds === 0) await this.commit()
+    if (!this.#entrance.isHeld) await this.commit()
     this.push()
     yield* this.#running.results()
   }
@@ -301,7 +251,7 @@ export class GPTRequester {
     const trouble = this.#engine?.trouble
     if (trouble) return trouble
     if (this.#options.stop?.aborted) return { kind: 'interrupted', details: [] }
-    if (this.#isOver && (this.#cutShort || this.state.counters.pending > 0))
+    if (this.#isOver && (this.#entrance.isCutShort || this.state.counters.pending > 0))
       return { kind: 'deadline', details: leftAtDeadline(this.state) }
     if (this.state.counters.pending === 0) return { kind: 'complete', details: [] }
     if (this.#opened.context.settings.onlyProcess) return { kind: 'only-process', details: [] }
@@ -330,8 +280,7 @@ export class GPTRequester {
     const { store } = task.context
     try {
       await this.#driving
-      // Whoever awaited a failed commit has been told already.
-      await Promise.allSettled([this.#committing])
+      await this.#intake?.settled()
       await store.settled()
       await task.stateFile.save(store.durable, store.seq)
     } finally {
@@ -349,26 +298,23 @@ export class GPTRequester {
   }
 
   get #opened(): OpenedTask {
-    if (!this.#task)
-      throw new TaskError(
-        'not_open',
-        'the requester is not open: call open() first, and nothing after close()',
-      )
+    if (!this.#task) throw notOpen()
     return this.#task
   }
 
   get #running(): Engine {
-    if (!this.#engine) throw new TaskError('not_open', 'the requester is not open: call open() first')
+    if (!this.#engine) throw notOpen()
     return this.#engine
+  }
+
+  get #entrance(): Intake {
+    if (!this.#task || !this.#intake) throw notOpen()
+    return this.#intake
   }
 
   /** The deadline has passed. */
   get #isOver(): boolean {
     return this.#opened.context.pace?.isOver ?? false
-  }
-
-  get #stopping(): AbortSignal {
-    return this.#opened.context.stop
   }
 
   get #judgeTools(): JudgeTools {
@@ -387,8 +333,19 @@ export class GPTRequester {
       mode,
       before: this.#began.spending,
       foundDirect: this.#foundDirect,
-      isProducing: () => this.#holds > 0,
+      isProducing: () => this.#intake?.isHeld ?? false,
       onHalt: () => this.halt(),
+    })
+  }
+
+  #newIntake(context: Context): Intake {
+    const { prepare } = this.#options
+    return new Intake({
+      context,
+      prepare,
+      reuse: this.#reuse,
+      engine: () => this.#running,
+      push: () => this.push(),
     })
   }
 
@@ -400,44 +357,6 @@ export class GPTRequester {
     return Reuse.open(context, { cache, dedupe, baseUrl: environment.baseUrl })
   }
 
-  async #commitWindow(): Promise<void> {
-    const { context } = this.#opened
-    while (!this.#window.isEmpty) await this.#commitSome(context)
-  }
-
-  /** Commits the window, or as much of it as answers to it can be held in memory. */
-  async #commitSome(context: Context): Promise<void> {
-    const found = this.#reuse?.find(this.#window.requests)
-    await context.valuer.sample(found?.fresh ?? this.#window.requests)
-    const requests = this.#window.take(found && found.fresh.length + found.answered.length)
-    const { first, last } = await context.store.commit((draft) => {
-      const first = draft.requests.last + 1
-      const enqueue = (some: readonly PreparedRequest[]) => enqueueNew(draft, some, context.valuer)
-      if (this.#reuse && found) this.#reuse.add(draft, found, enqueue)
-      else enqueue(requests)
-      return { first, last: draft.requests.last }
-    })
-    for (let request = first; request <= last; request++) this.#window.markSeen(request)
-    context.emit({ kind: 'requests-added', added: requests.length, counts: requestCounts(this.state) })
-  }
-
-  /** Waits until the queue is short enough. False when that will not happen in this run. */
-  async #room(): Promise<boolean> {
-    const engine = this.#running
-    this.push()
-    for (;;) {
-      const news = engine.news()
-      if (this.#stopping.aborted) return false
-      if (this.#isOver) {
-        this.#cutShort = true
-        return false
-      }
-      if (!engine.isCongested) return true
-      if (engine.isIdle) return false
-      await news
-    }
-  }
-
   #onDurable(): void {
     const task = this.#task
     if (!task) return
@@ -447,3 +366,6 @@ export class GPTRequester {
     context.emit({ kind: 'judged', counts: requestCounts(context.store.durable.state) })
   }
 }
+
+const notOpen = (): TaskError =>
+  new TaskError('not_open', 'the requester is not open: call open() first, and nothing after close()')

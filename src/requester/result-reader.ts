@@ -40,9 +40,13 @@ export const pricingOf = (file: QueueFile | Stray): Pricing => (file.phase === '
 const viaOf = ({ phase }: QueueFile): RequestResult['via'] =>
   phase === 'direct' || phase === 'reused' ? phase : 'batch'
 
+/** Why a line that was never at fault goes again without a verdict. */
+type Again = 'healed' | 'recalled'
+
 interface LineAgain {
   readonly request: number
   readonly text: string
+  readonly why: Again
 }
 
 /** Reads what was received for a file, in the order its requests were queued, skipping what is judged already. */
@@ -63,8 +67,9 @@ export class ResultReader {
   }
 
   /**
-   * The results of a received batch, of the answered part of a direct set or of answers used again, but for requests that are `taken`: another
-   * answer to them is being looked at. Stops early when the run is to stop.
+   * The results of a received batch, of the answered part of a direct set or of answers used again, but for requests
+   * that are `taken`: another answer to them is being looked at. What was never at fault is queued again and is no
+   * result. Stops early when the run is to stop.
    */
   async *results(
     file: ReadableFile,
@@ -85,7 +90,7 @@ export class ResultReader {
           if (stop.aborted) return
           const next = placesAfter(lines, position, index)
           const outcome = await this.#outcome(file, { request, lineNumber, next }, index, replies)
-          if (outcome === 'again') again.push({ request, text: line.text })
+          if (typeof outcome === 'string') again.push({ request, text: line.text, why: outcome })
           else if (outcome) yield await this.describe(file, request, line.text, outcome)
         }
         await this.#queueAgain(file, again)
@@ -152,7 +157,7 @@ export class ResultReader {
     line: { readonly request: number; readonly lineNumber: number; readonly next: Iterable<Piece> },
     index: ResultIndex,
     replies: WindowReader | undefined,
-  ): Promise<LineOutcome | 'again' | undefined> {
+  ): Promise<LineOutcome | Again | undefined> {
     const place = index.get(line.request)
     if (!place || !replies) return file.phase === 'received' ? unanswered(file, line.lineNumber) : undefined
     const { offset, bytes } = place
@@ -164,6 +169,7 @@ export class ResultReader {
         `${this.#context.store.path(resultFileName(file.id))} changed while it was read; run the task again`,
       )
     const outcome = classifyLine(result, file.endpoint)
+    if (wasRecalled(file, outcome)) return 'recalled'
     // A refused key stops a direct call before anything is recorded; and one that brought answers is a good one.
     return file.phase !== 'received' || file.answers ? withWorkingKey(outcome) : outcome
   }
@@ -172,9 +178,9 @@ export class ResultReader {
   async #queueAgain({ endpoint, model }: ReadableFile, lines: readonly LineAgain[]): Promise<void> {
     const { store, valuer } = this.#context
     await store.commit((draft) => {
-      for (const { request, text } of lines) {
+      for (const { request, text, why } of lines) {
         const line = { endpoint, model, bodyText: lineBody(text) }
-        enqueueAgain(draft, request, line, { why: 'healed' }, valuer)
+        enqueueAgain(draft, request, line, { why }, valuer)
       }
     })
   }
@@ -188,13 +194,18 @@ function* placesAfter(lines: readonly Line[], position: number, index: ResultInd
   }
 }
 
-/** What it means that an ended batch has no line for a request. `again`: it was never at fault and is simply queued again. */
-function unanswered(file: FileIn<'received'>, lineNumber: number): LineOutcome | 'again' {
+/** The batch was cut short for the deadline before it came to this request: that is nobody's failure. */
+const wasRecalled = ({ recalled }: QueueFile, outcome: LineOutcome): boolean =>
+  recalled === true && outcome.kind === 'failure' && outcome.failure.code === 'batch_cancelled'
+
+/** What it means that an ended batch has no line for a request. */
+function unanswered(file: FileIn<'received'>, lineNumber: number): LineOutcome | Again {
   switch (file.status) {
     case 'completed':
       return missingLine()
     case 'expired':
     case 'cancelled':
+      if (file.status === 'cancelled' && file.recalled) return 'recalled'
       return notTried(
         `batch_${file.status}`,
         `the batch ${file.status === 'expired' ? 'expired' : 'was cancelled'} before it came to this request`,
@@ -212,11 +223,11 @@ function refused(
   plan: FailedBatchPlan,
   faults: readonly BatchFault[],
   lineNumber: number,
-): LineOutcome | 'again' {
+): LineOutcome | Again {
   if (plan.kind !== 'heal')
     return fault(faults[0] ?? { code: 'batch_failed', message: 'the server gave no reason' })
   const own = plan.lines.get(lineNumber)
-  return own ? fault(own) : 'again'
+  return own ? fault(own) : 'healed'
 }
 
 const failed = (failure: Failure): LineOutcome => ({ kind: 'failure', failure })

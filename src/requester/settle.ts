@@ -8,7 +8,7 @@ import type { RateCard } from '../tokens/prices.ts'
 import type { TokenUsage } from '../tokens/usage.ts'
 import type { Context } from './context.ts'
 import { queueFileName } from './files.ts'
-import { answerCost, type Cards, isUnmetered, ReplyTotals } from './reply-totals.ts'
+import { answerCost, type Cards, isUnmetered, type Priced, ReplyTotals } from './reply-totals.ts'
 import { type ResultScan, requestOf, scanResults } from './result-index.ts'
 
 /** A result file that is on disk, and what it is the result of. */
@@ -46,10 +46,10 @@ export async function settle(
   const cards = valuer.cards(file.model, 'batch', file.pricedAt)
   const cardsBy = (outcome: LineOutcome) => valuer.cards(modelOf(outcome), 'batch', file.pricedAt)
   const totals = new ReplyTotals()
-  const unmetered = new Map<string, LineOutcome>()
+  const unmetered = new Set<string>()
   const scan = await scanResults(store, file, (line, request) => {
     const outcome = classifyLine(line, file.endpoint)
-    if (isUnmetered(outcome)) unmetered.set(line.custom_id, outcome)
+    if (isUnmetered(outcome)) unmetered.add(line.custom_id)
     else totals.add(answerCost(outcome, file.model === '' ? cardsBy(outcome) : cards))
     onOutcome(outcome, request)
   })
@@ -58,15 +58,20 @@ export async function settle(
   return { ...scan, totals, rates: cards.card }
 }
 
+interface Unmetered {
+  /** Custom ids. Not the answers: there may be as many as the batch has lines. */
+  readonly unmetered: Set<string>
+  readonly totals: ReplyTotals
+  readonly cards: Cards
+}
+
+const UNMETERED: Priced = { kind: 'reply' }
+
 /** Answers that say nothing of their tokens, each as dear as its line allows. */
 async function addUnmetered(
   { store, valuer }: Context,
   { id, endpoint, model }: ResultFile,
-  {
-    unmetered,
-    totals,
-    cards,
-  }: { readonly unmetered: Map<string, LineOutcome>; readonly totals: ReplyTotals; readonly cards: Cards },
+  { unmetered, totals, cards }: Unmetered,
 ): Promise<void> {
   await valuer.load(model)
   const name = queueFileName(id)
@@ -74,14 +79,12 @@ async function addUnmetered(
   for await (const lines of store.length(name) > 0 ? readLineChunks(store.fs, store.path(name)) : []) {
     for (const { text } of lines) {
       const key = lineId(text) ?? ''
-      const outcome = unmetered.get(key)
-      if (!outcome) continue
-      unmetered.delete(key)
+      if (!unmetered.delete(key)) continue
       const line = { key, endpoint, model, bodyText: lineBody(text) }
-      totals.add(answerCost(outcome, cards, (card) => valuer.mostOf(line, card)))
+      totals.add(answerCost(UNMETERED, cards, (card) => valuer.mostOf(line, card)))
     }
   }
-  for (const outcome of unmetered.values()) totals.add(answerCost(outcome, cards))
+  for (const _ of unmetered) totals.add(answerCost(UNMETERED, cards))
 }
 
 interface Lost {
@@ -93,7 +96,8 @@ interface Lost {
 /** What the server may have worked on, and gave no answer to, or one that says nothing of its tokens. */
 async function addLost(context: Context, file: ResultFile, { scan, totals, card }: Lost): Promise<void> {
   const { status, usage, tokens } = file
-  if (usage) return totals.lose(mostUncounted(usage, totals, { card, longest: tokens?.longest }))
+  if (usage && isWhole(usage, totals.usage))
+    return totals.lose(mostUncounted(usage, totals, { card, longest: tokens?.longest }))
   // Without a count, a batch that ended early has lost no more than there are lines that nobody can read.
   const most = status === 'completed' ? Number.POSITIVE_INFINITY : status ? scan.oddLines : 0
   if (most === 0) return
@@ -106,6 +110,10 @@ async function addLost(context: Context, file: ResultFile, { scan, totals, card 
   costs.sort((a, b) => b - a)
   for (const cost of costs.slice(0, most)) totals.lose(cost)
 }
+
+/** A count below that of the answers leaves some out, so it does not tell what was lost. */
+const isWhole = (counted: TokenUsage, answered: TokenUsage): boolean =>
+  counted.input >= answered.input && counted.output >= answered.output
 
 /** The most that tokens cost which the server counts and no answer accounts for, but for what is charged without a count. */
 function mostUncounted(

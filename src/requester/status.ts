@@ -53,18 +53,19 @@ export interface Holder {
   readonly state: 'running' | 'gone' | 'unknown'
 }
 
-export interface SpendingStatus {
-  /** Requests put on the wire, repeats included. */
-  readonly sentRequests: number
-  readonly inputTokens: number
-  readonly cachedInputTokens: number
-  readonly cacheWriteTokens: number
-  readonly outputTokens: number
-  readonly reasoningTokens: number
+export interface SpendingStatus
+  extends Pick<
+    Spending,
+    | 'sentRequests'
+    | 'inputTokens'
+    | 'cachedInputTokens'
+    | 'cacheWriteTokens'
+    | 'outputTokens'
+    | 'reasoningTokens'
+    | 'unpricedReplies'
+  > {
   /** A lower bound while `unpricedReplies` is not 0. */
   readonly costUsd: number
-  /** Replies of models without a known price. */
-  readonly unpricedReplies: number
 }
 
 export interface QueueFileStatus {

@@ -1,16 +1,25 @@
 import { pollIntervalMs, terminalStatus } from '../batch/polling.ts'
-import type { TerminalStatus } from '../batch/steps.ts'
+import type { Step, TerminalStatus } from '../batch/steps.ts'
 import { isStrayIn, type Stray, type StrayIn } from '../batch/stray.ts'
-import { filesAtLarge, findingOf, noteSteps, oldestStrayDate, unsettledStrays } from '../batch/strays.ts'
+import {
+  type Finding,
+  filesAtLarge,
+  findingOf,
+  noteSteps,
+  oldestStrayDate,
+  unsettledStrays,
+} from '../batch/strays.ts'
 import type { TaskState } from '../batch/task-state.ts'
 import { NightshiftError, RemoteError } from '../errors.ts'
 import { ENDPOINTS, type WireBatch } from '../openai/wire.ts'
+import { Absences } from './absences.ts'
 import { awaitsFiles, downloadAnswers, hasAnswers } from './answers-download.ts'
 import { cancelBatch } from './cancel-batch.ts'
 import type { Context } from './context.ts'
 import { strayFileName } from './files.ts'
 import { withPatience } from './patience.ts'
 import { allBatches, listed } from './remote-search.ts'
+import { mostOfSent, mostOfStray } from './reservation.ts'
 import { type ResultFile, settle } from './settle.ts'
 
 const isLive = isStrayIn('live')
@@ -33,8 +42,10 @@ export class Strays {
   /** When each was asked to be cancelled, in this run. */
   readonly #cancelledMs = new Map<string, number>()
   readonly #looks = new Map<string, number>()
+  readonly #absences: Absences
 
   constructor(context: Context, options: StraysOptions) {
+    this.#absences = new Absences(context)
     this.#context = context
     this.#options = options
     const { state } = context.store.durable
@@ -61,15 +72,32 @@ export class Strays {
   async note(batch: WireBatch): Promise<void> {
     const { clock, store } = this.#context
     const found = listed(batch)
-    if (findingOf(store.head.state, found).kind === 'other') return
+    const finding = findingOf(store.head.state, found)
+    if (finding.kind === 'other') return
+    const most = await this.#mostOf(found.id, finding)
     const steps = await store.commit((draft) => {
       const steps = noteSteps(draft.state, found, clock.now())
       for (const step of steps) draft.apply(step)
+      const reserve = steps.length > 0 && reserveStep(draft.state, found.id, most)
+      if (reserve) draft.apply(reserve)
       return steps
     })
     if (batch.status === 'failed' || !steps.some(({ kind }) => kind === 'stray')) return
     const message = `batch ${batch.id} came of a create that had been given up; it is cancelled, and what it answered is used`
     this.#warn('stray_batch', message)
+  }
+
+  /** What has to be set aside for a batch of an attempt for which nothing was: it began when there was no hard cap. */
+  async #mostOf(batchId: string, { kind, file: id, tag }: Found): Promise<number | undefined> {
+    const { store, settings } = this.#context
+    if (settings.limits.maxSpendNanoUsd === undefined) return undefined
+    const { atLarge, files } = store.head.state
+    const file = files.get(id)
+    const attempt = atLarge.get(tag) ?? file
+    if (attempt?.reserved) return undefined
+    return kind === 'adopt' && file
+      ? mostOfSent(this.#context, file)
+      : mostOfStray(this.#context, { batchId, file: id })
   }
 
   /** Looks for strays if that is owed, and carries those that are known to where nothing is left to be waited for. */
@@ -116,12 +144,16 @@ export class Strays {
       await this.#take(stray, batch)
     } catch (error) {
       if (!(error instanceof RemoteError) || error.status !== 404) throw error
-      this.#warn('stray_gone', `the server does not know the stray batch ${batchId} any more`)
-      await this.#ended(batchId, 'cancelled', {})
+      this.#cancelledMs.delete(batchId)
+      if (!this.#absences.isLasting(batchId)) return
+      const message = `the server does not know the stray batch ${batchId} any more; what was set aside for it is charged`
+      this.#warn('stray_gone', message)
+      await this.#ended(batchId, 'cancelled', { gone: true })
     }
   }
 
   async #take({ batchId }: StrayIn<'live'>, batch: WireBatch): Promise<void> {
+    this.#absences.end(batchId)
     const status = terminalStatus(batch.status)
     if (!status) return this.#cancel(batchId)
     const looks = this.#looks.get(batchId) ?? 0
@@ -139,7 +171,7 @@ export class Strays {
   async #ended(
     batchId: string,
     status: TerminalStatus,
-    { outputFileId, errorFileId }: { outputFileId?: string | undefined; errorFileId?: string | undefined },
+    { outputFileId, errorFileId, gone }: StrayEnd,
   ): Promise<void> {
     await this.#context.store.commit((draft) =>
       draft.apply({
@@ -148,6 +180,7 @@ export class Strays {
         status,
         ...(outputFileId && { outputFileId }),
         ...(errorFileId && { errorFileId }),
+        ...(gone && { gone }),
       }),
     )
   }
@@ -202,6 +235,28 @@ export class Strays {
   #warn(code: string, message: string): void {
     this.#context.emit({ kind: 'warning', code, message })
   }
+}
+
+interface StrayEnd {
+  readonly outputFileId?: string | undefined
+  readonly errorFileId?: string | undefined
+  readonly gone?: true
+}
+
+type Found = Exclude<Finding, { kind: 'other' }>
+
+/** Sets aside what a batch that turned up can cost, unless its attempt brought that with it. */
+function reserveStep(
+  { files, strays }: TaskState,
+  batchId: string,
+  most: number | undefined,
+): Step | undefined {
+  if (most === undefined) return undefined
+  const stray = strays.get(batchId)
+  if (stray)
+    return stray.reserved ? undefined : { kind: 'reserve', file: stray.file, stray: batchId, reserved: most }
+  const file = [...files.values()].find((one) => one.phase === 'remote' && one.batchId === batchId)
+  return file && !file.reserved ? { kind: 'reserve', file: file.id, reserved: most } : undefined
 }
 
 /** Its remote files, but for an input that its queue file's own batch was made of, too. */

@@ -1,21 +1,15 @@
-import { randomBytes } from 'node:crypto'
-import { budgetOf, roomNanoUsd } from '../batch/budget.ts'
 import type { HeldBack } from '../batch/limit-text.ts'
-import { excesses, isLasting, type Load } from '../batch/limits.ts'
 import type { FileIn, QueueFile } from '../batch/queue-file.ts'
 import { refusalOf } from '../batch/refusals.ts'
-import { exceedsEnqueued, exceedsLimit } from '../batch/sealing.ts'
 import { nextSubmitAction, type SubmitAction } from '../batch/submit.ts'
-import type { Spending } from '../batch/task-state.ts'
 import { RemoteError } from '../errors.ts'
 import type { WireBatch, WireFile } from '../openai/wire.ts'
-import { noForecast } from '../tokens/forecast.ts'
 import { assertNever } from '../util/exhaustive.ts'
 import type { AccountGate } from './account-gate.ts'
-import { carve } from './carve.ts'
+import { Admission, type AdmissionOptions } from './admission.ts'
 import type { Context } from './context.ts'
 import { createBatch } from './create-batch.ts'
-import { EnqueueTurn } from './enqueue-turn.ts'
+import { Intents } from './intents.ts'
 import { faultsOfQueueFile } from './lint-file.ts'
 import { pause, withPatience } from './patience.ts'
 import { findBatches } from './remote-search.ts'
@@ -33,17 +27,11 @@ interface Knowledge {
 
 const NOTHING_KNOWN = { resumed: false, uploadAbsent: false, batchAbsent: false, graceWaited: false } as const
 
-export interface SubmitterOptions {
+export interface SubmitterOptions extends AdmissionOptions {
   /** Queue files as they were when the task was opened: of them it is unknown what came after their last commit. */
   readonly found: Iterable<QueueFile>
   /** Passed before a new attempt is begun. */
   readonly gate: AccountGate
-  /** Nothing new is begun; open questions are settled all the same. */
-  readonly closing: boolean
-  /** What had been spent when the run began. */
-  readonly before: Spending
-  /** An earlier batch of this file has answers to give: nothing new is made of it. */
-  readonly mustWait: (file: number) => boolean
   /** Is told of further batches that one attempt led to. */
   readonly onTwin: (batch: WireBatch) => Promise<void>
 }
@@ -51,35 +39,35 @@ export interface SubmitterOptions {
 /** Carries sealed files through the submit protocol (`nextSubmitAction`), one action after another. */
 export class Submitter {
   readonly #context: Context
-  readonly #gate: AccountGate
-  readonly #closing: boolean
-  readonly #before: Spending
-  readonly #mustWait: SubmitterOptions['mustWait']
+  readonly #admission: Admission
   readonly #onTwin: SubmitterOptions['onTwin']
   readonly #uploads: Uploads
-  readonly #turn: EnqueueTurn
+  readonly #intents: Intents
   readonly #knowledge = new Map<number, Knowledge>()
-  readonly #refused = new Map<number, string>()
-  /** Files of which not one request fits into what the hard cap leaves. */
-  readonly #uncarvable = new Set<number>()
-  #isCarving = false
 
   constructor(context: Context, options: SubmitterOptions) {
-    const { found, gate, closing, before, mustWait, onTwin } = options
+    const { found, gate, onTwin } = options
     this.#onTwin = onTwin
     this.#context = context
-    this.#mustWait = mustWait
+    this.#admission = new Admission(context, options)
     this.#uploads = new Uploads(context)
-    this.#turn = new EnqueueTurn(context)
-    this.#gate = gate
-    this.#closing = closing
-    this.#before = before
+    this.#intents = new Intents(context, { gate, admission: this.#admission })
     for (const file of found) this.#learn(file.id, { ...NOTHING_KNOWN, phase: file.phase, resumed: true })
   }
 
   /** Files the server will not have as they are, and what it said. They stay sealed. */
   get refused(): ReadonlyMap<number, string> {
-    return this.#refused
+    return this.#admission.refused
+  }
+
+  /** Why a sealed file is not submitted; `lasting` when that will not change in this run. */
+  blocked(file: QueueFile): ReturnType<Admission['blocked']> {
+    return this.#admission.blocked(file)
+  }
+
+  /** A sealed file, and the limits in its way. */
+  heldBack(file: QueueFile): HeldBack {
+    return this.#admission.heldBack(file)
   }
 
   /** What the protocol asks for now. */
@@ -89,79 +77,12 @@ export class Submitter {
     return nextSubmitAction(file, {
       ...knowledge,
       uploadInDoubt: 'tag' in file && store.durable.state.uploadDoubts.has(file.tag),
-      mayStart: this.#mayStart(file),
-      mustShrink: this.#mustShrink(file),
-      mayCarve: this.#mayCarve(file),
+      mayStart: this.#admission.mayStart(file),
+      mustShrink: this.#admission.mustShrink(file),
+      mayCarve: this.#admission.mayCarve(file),
       nowMs: clock.now(),
       graceMs: settings.createGraceMs,
     })
-  }
-
-  /** Why a sealed file is not submitted; `lasting` when that will not change in this run. */
-  blocked(file: QueueFile): { readonly reasons: readonly string[]; readonly lasting: boolean } {
-    const refusal = this.#refused.get(file.id)
-    if (refusal !== undefined) return { reasons: [refusal], lasting: true }
-    const { limits } = this.#context.settings
-    const reasons = this.heldBack(file).excesses.map(({ reason }) => reason)
-    const isWhole = file.live < 2 && file.live === file.requests
-    const isSpent =
-      reasons.includes('max spend') && this.#isSettled && (isWhole || this.#uncarvable.has(file.id))
-    return { reasons, lasting: isSpent || reasons.some(isLasting) || limits.maxRemoteBatches === 0 }
-  }
-
-  /** A sealed file, and the limits in its way. */
-  heldBack(file: QueueFile): HeldBack {
-    const { store, settings } = this.#context
-    const allowance = { state: store.head.state, before: this.#before, limits: settings.limits }
-    const load = this.#loadOf(file)
-    return { load, excesses: excesses(load, allowance) }
-  }
-
-  #loadOf({ model, requests, bytes, tokens = noForecast }: QueueFile): Load {
-    const { valuer } = this.#context
-    return {
-      requests,
-      bytes,
-      tokens: tokens.input,
-      nanoUsd: valuer.expectedNanoUsd(tokens, model, 'batch'),
-      mostNanoUsd: valuer.mostNanoUsd(tokens, model, 'batch'),
-    }
-  }
-
-  /** The account may have less enqueued than the file has: smaller files may go, or its only line directly. */
-  #mustShrink(file: QueueFile): boolean {
-    const { sealing } = this.#context.valuer
-    if (sealing.hurried) return this.#isTooLate(file)
-    const isLarge = exceedsLimit(file, sealing) || (file.live > 1 && exceedsEnqueued(file, sealing))
-    return file.phase === 'sealed' && this.#isAtWork && isLarge
-  }
-
-  /** There is no time for a batch of it any more: its lines go one by one. */
-  #isTooLate(file: QueueFile): boolean {
-    const isWanted = !this.#refused.has(file.id) && !this.#mustWait(file.id)
-    return file.phase === 'sealed' && this.#isAtWork && isWanted
-  }
-
-  /** The hard cap is all that is in the way, and nothing is under way that could give something back. */
-  #mayCarve(file: QueueFile): boolean {
-    if (file.phase !== 'sealed' || !this.#isAtWork || this.#mustWait(file.id)) return false
-    const { reasons } = this.blocked(file)
-    const isSpendAlone = reasons.length === 1 && reasons[0] === 'max spend'
-    const isWhole = file.live < 2 && file.live === file.requests
-    return (
-      isSpendAlone && !isWhole && !this.#uncarvable.has(file.id) && this.#isSettled && this.#isFirst(file)
-    )
-  }
-
-  /** One file is carved from after another: each is to have the room that is left then. */
-  #isFirst({ id }: QueueFile): boolean {
-    if (this.#isCarving) return false
-    const files = [...this.#context.store.head.state.files.values()]
-    return !files.some((file) => file.id !== id && file.phase === 'sealed' && this.#mayStart(file))
-  }
-
-  get #isSettled(): boolean {
-    return budgetOf(this.#context.store.head.state).reservedNanoUsd === 0
   }
 
   /** Takes a file as far as it gets. Ends quietly when the run is to stop; throws what stops the run. */
@@ -175,28 +96,16 @@ export class Submitter {
     }
   }
 
-  /** New batches may be made at all. */
-  get #isAtWork(): boolean {
-    return !this.#closing && !this.#context.stop.aborted && !this.#context.settings.onlyProcess
-  }
-
-  #mayStart(file: QueueFile): boolean {
-    if (!this.#isAtWork) return false
-    const isHurried = this.#context.pace?.isHurried ?? false
-    if (file.phase !== 'sealed') return !isHurried
-    return !isHurried && !this.#mustWait(file.id) && this.blocked(file).reasons.length === 0
-  }
-
   async #act(file: QueueFile, action: SubmitAction): Promise<void> {
     switch (action.do) {
       case 'nothing':
         return
       case 'intend':
-        return this.#intend(file)
+        return this.#intents.begin(file)
       case 'requeue':
         return requeueLive(this.#context, file)
       case 'carve':
-        return this.#carve(file)
+        return this.#admission.carve(file)
       case 'doubt-upload':
         return this.#doubtUpload(file)
       case 'find-upload':
@@ -222,48 +131,6 @@ export class Submitter {
     const why = `making sure that no batch of file ${file.id} turns up`
     await pause(this.#context, why, untilMs - this.#context.clock.now())
     this.#learn(file.id, { ...this.#known(file), graceWaited: true })
-  }
-
-  async #intend(file: QueueFile): Promise<void> {
-    await this.#gate.pass()
-    const taskId = this.#context.store.durable.state.identity?.taskId ?? 'task'
-    const tag = `${taskId}-${file.id}-${randomBytes(6).toString('hex')}`
-    if (!(await this.#turn.take(file, tag, () => this.#mustShrink(file)))) return
-    let isMade = false
-    try {
-      isMade = await this.#commitIntent(file, tag)
-    } finally {
-      if (!isMade) await this.#context.governor.release(tag)
-    }
-  }
-
-  /** False when nothing came of it after all. */
-  #commitIntent(file: QueueFile, tag: string): Promise<boolean> {
-    const { clock, settings, store, stop } = this.#context
-    return store.commit((draft) => {
-      if (stop.aborted) return false
-      // Another file may have taken the room since this was decided, or an earlier batch of this one turned up, or has
-      // answered some of its lines.
-      const now = draft.state.files.get(file.id)
-      const isWhole = now?.phase === 'sealed' && now.live === now.requests
-      if (!isWhole || this.#mustWait(file.id) || this.blocked(file).reasons.length > 0) return false
-      const { nanoUsd: expectedNanoUsd, mostNanoUsd: reserved } = this.#loadOf(file)
-      const hasCap = settings.limits.maxSpendNanoUsd !== undefined
-      const money = { expectedNanoUsd, ...(hasCap && reserved !== undefined && { reserved }) }
-      draft.apply({ kind: 'intent', file: file.id, tag, at: clock.now(), ...money })
-      return true
-    })
-  }
-
-  async #carve(file: QueueFile): Promise<void> {
-    const { store, settings } = this.#context
-    const left = roomNanoUsd(store.head.state, settings.limits.maxSpendNanoUsd)
-    this.#isCarving = true
-    try {
-      if (!(await carve(this.#context, file, left))) this.#uncarvable.add(file.id)
-    } finally {
-      this.#isCarving = false
-    }
   }
 
   /** An earlier process ended in the middle of an upload, or before it. */
@@ -395,7 +262,7 @@ export class Submitter {
   /** Gives up on a file in this run: it stays sealed until a person has seen to it. */
   async #leave(file: QueueFile, code: 'batch_refused' | 'batch_damaged', why: string): Promise<void> {
     await this.#abandon(file, why, remnantOf(file))
-    this.#refused.set(file.id, why)
+    this.#admission.refuse(file, why)
     const what = code === 'batch_refused' ? 'was refused' : 'cannot be sent'
     this.#context.emit({ kind: 'warning', code, message: `batch ${file.id} ${what}: ${why}` })
   }

@@ -6,6 +6,12 @@ import { replyJson, shareAnswer } from './reused-lines.ts'
 import { type TwinIndex, twinName } from './twin-index.ts'
 import type { Valuer } from './valuer.ts'
 
+/** A request, and what those that are identical to it have in common. */
+interface Named {
+  readonly request: PreparedRequest
+  readonly name: string
+}
+
 /**
  * Adds new requests of which only the first of each kind is asked: by `enqueue`, unless one like it waits for its
  * answer already. The others wait behind it, without a line of their own.
@@ -18,7 +24,7 @@ export function enqueueDistinct(
 ): void {
   const named = requests.map((request) => ({ request, name: twinName(request) }))
   const seen = new Set<string>()
-  const [firsts, others]: [(typeof named)[number][], (typeof named)[number][]] = [[], []]
+  const [firsts, others]: [Named[], Named[]] = [[], []]
   for (const one of named) {
     const isTwin = seen.has(one.name) || index.lastOf(one.name, draft.requests) !== 0
     seen.add(one.name)
@@ -27,17 +33,13 @@ export function enqueueDistinct(
   }
   enqueue(firsts.map(({ request }) => request))
   for (const { request, name } of firsts) index.set(name, draft.requests.find(request.key) ?? 0)
-  const isWaitedFor = ({ name }: (typeof named)[number]) => index.lastOf(name, draft.requests) !== 0
+  const isWaitedFor = ({ name }: Named) => index.lastOf(name, draft.requests) !== 0
   // What can never be sent fails, each for itself.
   enqueue(others.filter((one) => !isWaitedFor(one)).map(({ request }) => request))
   addTwins(draft, others.filter(isWaitedFor), index)
 }
 
-function addTwins(
-  draft: Draft,
-  twins: readonly { readonly request: PreparedRequest; readonly name: string }[],
-  index: TwinIndex,
-): void {
+function addTwins(draft: Draft, twins: readonly Named[], index: TwinIndex): void {
   if (twins.length === 0) return
   const first = draft.requests.last + 1
   const after = twins.map(({ name }, offset) => {

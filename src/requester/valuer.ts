@@ -1,23 +1,20 @@
 import type { SealLimits, SealSettings, Valuation } from '../batch/sealing.ts'
-import { TaskError } from '../errors.ts'
 import type { Endpoint } from '../openai/wire.ts'
 import type { ProgressEvent } from '../progress/events.ts'
-import {
-  type Calibration,
-  estimateText,
-  isSampled,
-  noCalibration,
-  sampleWeight,
-  withSample,
-} from '../tokens/calibration.ts'
-import { loadTokenCounter, type PromptTokens, type TokenCounter } from '../tokens/counter.ts'
+import type { PromptTokens } from '../tokens/counter.ts'
 import { familyOf } from '../tokens/families.ts'
 import { expectedNanoUsd, mostNanoUsd, type TokenForecast } from '../tokens/forecast.ts'
-import { type BodyMeasure, type ImageSizeOf, measureBody } from '../tokens/measure.ts'
+import type { BodyMeasure, ImageSizeOf } from '../tokens/measure.ts'
 import { createPriceTable, type PricedApi, type PriceTable, type RateCard } from '../tokens/prices.ts'
 import type { Clock } from '../util/clock.ts'
+import { type Countable, measureOf } from './countable.ts'
+import { PromptCounts } from './prompt-counts.ts'
 import type { Cards } from './reply-totals.ts'
+import { noCeiling, noMaximum, unknownPrice } from './request-refusals.ts'
 import type { RequesterSettings } from './settings.ts'
+import { TextSamples } from './text-samples.ts'
+
+export type { Countable } from './countable.ts'
 
 /** What a request without a maximum of output tokens is taken to be allowed. */
 export const ASSUMED_MOST_OUTPUT = 2048
@@ -28,21 +25,8 @@ const WRAPPING_TOKENS = 64
 /** A price may change while a batch is waited for: what is set aside is the dearest of so many days. */
 const PRICE_DAYS_MS = [0, 86_400_000, 2 * 86_400_000] as const
 
-/** A request as it will be sent, as far as its tokens are concerned. */
-export interface Countable {
-  readonly key: string
-  readonly endpoint: Endpoint
-  readonly model: string
-  /** As JSON text. */
-  readonly bodyText: string
-  /** The same as an object, when somebody has it. */
-  readonly body?: object | undefined
-  /** What was measured of it before. */
-  readonly measure?: BodyMeasure | undefined
-}
-
 interface ForecastOptions {
-  /** Counted, as far as the tokenizer is loaded. */
+  /** Counted, if `load` was called for its model. */
   readonly exact?: boolean
   /** The factor that a count is raised by for a ceiling. Default: `maxTokenSafety`. */
   readonly safety?: number | undefined
@@ -72,19 +56,20 @@ export interface ValuerOptions {
 export class Valuer implements Valuation {
   readonly #options: ValuerOptions
   readonly #prices: PriceTable
-  readonly #calibrations = new Map<string, Calibration>()
-  /** Requests of each group that came by so far. */
-  readonly #seen = new Map<string, number>()
+  readonly #counts: PromptCounts
+  readonly #samples: TextSamples
   readonly #said = new Set<string>()
   #directOnly = false
-  /** Models that the counter can count for. */
-  readonly #countable = new Set<string>()
-  #counter: TokenCounter | undefined
-  #loading: Promise<void> = Promise.resolve()
 
   constructor(options: ValuerOptions) {
     this.#options = options
     this.#prices = createPriceTable(options.settings.prices)
+    this.#counts = new PromptCounts(options.sizeOf)
+    this.#samples = new TextSamples({
+      counts: this.#counts,
+      measure: (request) => this.measure(request),
+      onAssumption: (assumption) => this.#say(assumption),
+    })
   }
 
   card(model: string, api: PricedApi, at: number = this.#options.clock.now()): RateCard {
@@ -102,7 +87,7 @@ export class Valuer implements Valuation {
    */
   mostOf(request: Countable, card: RateCard, safety?: number): number | undefined {
     const most = mostNanoUsd(this.forecast(request, { exact: true, safety }), card)
-    // What is set aside for many is rounded up once, and on top has 2 for each: so much each of them may be rounded up by.
+    // What is set aside for many is rounded up once and has 2 on top for each; here each is rounded up, so it has 1.
     return most && most - 1
   }
 
@@ -137,36 +122,13 @@ export class Valuer implements Valuation {
   }
 
   /** Makes ready for requests that come by: takes samples of them. To be called before they are valued. */
-  async sample(requests: readonly Countable[]): Promise<void> {
-    for (const request of requests) {
-      const group = groupOf(request)
-      const seen = this.#seen.get(group) ?? 0
-      this.#seen.set(group, seen + 1)
-      if (isSampled(seen)) await this.#take(group, request, sampleWeight(seen))
-    }
+  sample(requests: readonly Countable[]): Promise<void> {
+    return this.#samples.take(requests)
   }
 
-  /** Loads what exact counts for a model need: 0.1 s and some 50 MB for each of the two encodings there are. */
-  async load(model: string): Promise<void> {
-    if (!this.#countable.has(model)) {
-      this.#countable.add(model)
-      const models = [...this.#countable]
-      this.#loading = this.#loading.then(async () => {
-        this.#counter = await loadTokenCounter(models)
-      })
-    }
-    await this.#loading
-  }
-
-  async #take(group: string, request: Countable, weight: number): Promise<void> {
-    await this.load(request.model)
-    const { textBytes } = this.measure(request)
-    const counted = this.#count(request)
-    if (!counted) return
-    const calibration = this.#calibrations.get(group) ?? noCalibration
-    const tokens = counted.total - counted.images
-    this.#calibrations.set(group, withSample(calibration, textBytes, tokens, weight))
-    for (const assumption of counted.assumptions) this.#say(assumption)
+  /** Loads what exact counts for a model need. */
+  load(model: string): Promise<void> {
+    return this.#counts.load(model)
   }
 
   /** Its measure, which is all that is kept of its body beside the text. */
@@ -174,19 +136,16 @@ export class Valuer implements Valuation {
     return { ...request, measure: this.measure(request), body: undefined }
   }
 
-  measure({ endpoint, model, bodyText, body, measure }: Countable): BodyMeasure {
-    if (measure) return measure
-    const facts = { model, bodyBytes: Buffer.byteLength(bodyText), sizeOf: this.#options.sizeOf }
-    return measureBody(endpoint, body ? { ...body } : parsed(bodyText), facts)
+  measure(request: Countable): BodyMeasure {
+    return measureOf(request, this.#options.sizeOf)
   }
 
-  /** Expected tokens and ceilings of one request. `exact`: counted, as far as the tokenizer is loaded. */
+  /** Expected tokens and ceilings of one request. `exact`: counted, if `load` was called for its model. */
   forecast(request: Countable, { exact = false, safety }: ForecastOptions = {}): TokenForecast {
     const { settings } = this.#options
     const measure = this.measure(request)
     const { maxOutputTokens: most, unbounded } = measure
-    const calibration = this.#calibrations.get(groupOf(request)) ?? noCalibration
-    const estimate = estimateText(calibration, measure.textBytes) + measure.imageTokens
+    const estimate = this.#samples.estimate(request, measure.textBytes) + measure.imageTokens
     const mostInput = measure.mostInputTokens
     const forecast: TokenForecast = {
       requests: 1,
@@ -210,7 +169,7 @@ export class Valuer implements Valuation {
   }
 
   #exactly(request: Countable, forecast: TokenForecast, safety?: number): TokenForecast {
-    const counted = this.#count(request)
+    const counted = this.counted(request)
     if (!counted) return forecast
     const mostInput = Math.min(forecast.mostInput, this.#ceilingOf(request, counted, safety))
     return { ...forecast, input: counted.total, mostInput, longest: mostInput }
@@ -227,14 +186,9 @@ export class Valuer implements Valuation {
     return text + this.measure(request).mostImageTokens
   }
 
-  /** Prompt tokens of one request, as exact as can be; undefined while nothing is loaded for counting. */
+  /** Prompt tokens of one request, as exact as can be; undefined without `load` for its model. */
   counted(request: Countable): PromptTokens | undefined {
-    return this.#count(request)
-  }
-
-  #count({ endpoint, model, bodyText }: Countable) {
-    const { sizeOf } = this.#options
-    return this.#counter?.count({ endpoint, model, body: parsed(bodyText), sizeOf })
+    return this.#counts.count(request)
   }
 
   /** Throws TaskError for a request whose price, or under a hard cap whose ceiling, is not known. */
@@ -269,37 +223,3 @@ const allDirect = (seal: SealLimits): SealLimits => ({
   maxDirectTokens: Math.max(seal.maxDirectTokens, seal.maxBatchTokens),
   maxDirectNanoUsd: Math.max(seal.maxDirectNanoUsd, seal.maxBatchNanoUsd),
 })
-
-const groupOf = ({ endpoint, model }: Countable): string => `${endpoint} ${model}`
-
-/** Bodies were checked when they came: they are objects. */
-function parsed(bodyText: string): Readonly<Record<string, unknown>> {
-  const body: unknown = JSON.parse(bodyText)
-  return typeof body === 'object' && body !== null ? { ...body } : {}
-}
-
-const OUTPUT_FIELD = {
-  '/v1/chat/completions': 'max_completion_tokens',
-  '/v1/responses': 'max_output_tokens',
-  '/v1/embeddings': 'none',
-} as const satisfies Record<Endpoint, string>
-
-const refused = (code: string, key: string, why: string): TaskError =>
-  new TaskError(code, `request ${JSON.stringify(key)}: ${why}. The request was not added.`)
-
-const unknownPrice = (key: string, model: string): TaskError =>
-  refused(
-    'unknown_price',
-    key,
-    `model ${JSON.stringify(model)} has no known price; give it in USD per million tokens with --cost-input-direct-mtoken and --cost-output-direct-mtoken (0 for a server that charges nothing; batches cost half unless --cost-input-batch-mtoken and --cost-output-batch-mtoken say otherwise)`,
-  )
-
-const noMaximum = (key: string, endpoint: Endpoint): TaskError =>
-  refused(
-    'no_output_limit',
-    key,
-    `under --max-spend every request needs a maximum of output tokens, or nobody can say what it may cost; set body.${OUTPUT_FIELD[endpoint]}`,
-  )
-
-const noCeiling = (key: string, why: string): TaskError =>
-  refused('no_ceiling', key, `under --max-spend it must be known what a request may cost at most: ${why}`)

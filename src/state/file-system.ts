@@ -1,7 +1,6 @@
 import {
   type FileHandle,
   link,
-  mkdir,
   open,
   readdir,
   readFile,
@@ -12,6 +11,7 @@ import {
 } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { systemCode } from '../util/system-code.ts'
+import { makeDirectories } from './make-directories.ts'
 
 /** `read`: an existing file. `append`: created (0600) when missing. `create`: fails with EEXIST when there. */
 export type OpenMode = 'read' | 'append' | 'create'
@@ -139,7 +139,7 @@ export const nodeFileSystem: FileSystem = {
   unlink,
   link,
   list: (directory) => readdir(directory),
-  makeDirectory: (path) => mkdir(path, { recursive: true }),
+  makeDirectory: (path) => makeDirectories(path),
   syncDirectory,
   freeBytes,
 }

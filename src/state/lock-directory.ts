@@ -9,13 +9,37 @@ import { systemCode } from '../util/system-code.ts'
  */
 export async function directoryIdentity(path: string): Promise<string | undefined> {
   try {
-    const { ino, birthtimeNs } = await lstat(path, { bigint: true })
-    return `${ino}:${birthtimeNs}`
+    return identityOf(await lstat(path, { bigint: true }))
   } catch (error) {
     if (systemCode(error) === 'ENOENT') return undefined
     throw error
   }
 }
+
+/** The same, with nothing in between for this process. Throws the system's errors. */
+export function directoryIdentityNow(path: string): string | undefined {
+  const stats = nodeFs.lstatSync(path, { bigint: true, throwIfNoEntry: false })
+  return stats && identityOf(stats)
+}
+
+/** Longer than a directory is moved aside by mistake. */
+const PUT_BACK_MS = 300
+const LOOK_MS = 5
+
+/**
+ * The same for a directory that is somebody's own. Undefined when it is not there, nor comes back at once: a process
+ * that wants the lock of a dead one may have taken hold of it for a moment, and puts it back when it sees whose it is.
+ * Nothing else of this process goes on meanwhile.
+ */
+export function settledIdentity(path: string): string | undefined {
+  for (let leftMs = PUT_BACK_MS; ; leftMs -= LOOK_MS) {
+    const identity = directoryIdentityNow(path)
+    if (identity !== undefined || leftMs <= 0) return identity
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, LOOK_MS)
+  }
+}
+
+const identityOf = ({ ino, birthtimeNs }: nodeFs.BigIntStats): string => `${ino}:${birthtimeNs}`
 
 /**
  * Removes an abandoned lock directory. It is first renamed to a name nobody knows, so that only one process removes
@@ -34,11 +58,22 @@ export async function retireDirectory(
     throw error
   }
   if (await isAbandoned(aside)) {
-    await rmdir(aside)
+    // Who has the lock next removes such directories, too.
+    await ifThere(() => rmdir(aside))
     return true
   }
   await putBack(aside, path)
   return false
+}
+
+/** Removes what another process may be removing as well. */
+export async function ifThere(remove: () => Promise<void>): Promise<void> {
+  try {
+    await remove()
+  } catch (error) {
+    // Another process was faster.
+    if (systemCode(error) !== 'ENOENT') throw error
+  }
 }
 
 async function putBack(aside: string, path: string): Promise<void> {

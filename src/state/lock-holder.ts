@@ -3,7 +3,7 @@ import { basename, dirname, join } from 'node:path'
 import { z } from 'zod'
 import { currentProcess, isGone, processIdentitySchema } from '../util/process-identity.ts'
 import { systemCode } from '../util/system-code.ts'
-import { directoryIdentity, retireDirectory } from './lock-directory.ts'
+import { directoryIdentity, directoryIdentityNow, ifThere, retireDirectory } from './lock-directory.ts'
 
 const holderSchema = processIdentitySchema.extend({
   startedAt: z.number(),
@@ -37,8 +37,7 @@ export async function writeClaim(path: string, epoch: string): Promise<void> {
 export const removeClaim = (path: string, epoch: string): Promise<void> => removeIfThere(claimOf(path, epoch))
 
 /** Turns the claim into the holder of the lock directory that was just made. */
-export async function writeHolder(path: string, epoch: string): Promise<void> {
-  const directory = (await directoryIdentity(lockOf(path))) ?? ''
+export async function writeHolder(path: string, epoch: string, directory: string): Promise<void> {
   const temporary = `${claimOf(path, epoch)}.named`
   await write(temporary, holderOfNow(epoch, directory))
   await rename(temporary, holderOf(path))
@@ -53,6 +52,8 @@ export const holderToClaim = (path: string, epoch: string): Promise<void> =>
 export async function removeIfDead(path: string): Promise<void> {
   const directory = await directoryIdentity(lockOf(path))
   if (directory === undefined || !(await isOfTheDead(path, directory))) return
+  // Whoever was faster may hold the lock by now: a directory that is moved, if only for a moment, disturbs its owner.
+  if (directoryIdentityNow(lockOf(path)) !== directory) return
   await retireDirectory(
     lockOf(path),
     async (aside) => (await directoryIdentity(aside)) === directory && (await isOfTheDead(path, directory)),
@@ -110,12 +111,3 @@ async function readHolder(file: string): Promise<LockHolder | undefined> {
 }
 
 const removeIfThere = (file: string): Promise<void> => ifThere(() => unlink(file))
-
-async function ifThere(remove: () => Promise<void>): Promise<void> {
-  try {
-    await remove()
-  } catch (error) {
-    // Another process was faster.
-    if (systemCode(error) !== 'ENOENT') throw error
-  }
-}

@@ -1,10 +1,11 @@
-import { mkdir, open } from 'node:fs/promises'
+import { open } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import type { DatabaseSync } from 'node:sqlite'
 import { z } from 'zod'
 import { errorText, StateError } from '../errors.ts'
 import { systemCode } from '../util/system-code.ts'
 import { versionNeeded } from '../util/version.ts'
+import { makeDirectories } from './make-directories.ts'
 import { inTransaction, isDamage, isLocked, sqliteCode } from './sqlite.ts'
 
 /** "NSRC" in the file's header: what tells the file from any other database. No release may change it. */
@@ -33,7 +34,7 @@ const SCHEMA = `
  */
 export async function makeFile(path: string): Promise<void> {
   try {
-    await mkdir(dirname(path), { recursive: true, mode: 0o700 })
+    await makeDirectories(dirname(path), 0o700)
   } catch (error) {
     throw unusable(path, error)
   }

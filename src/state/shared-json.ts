@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto'
-import { mkdir } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
 import type { z } from 'zod'
 import { errorText, LockError, NightshiftError, StateError } from '../errors.ts'
@@ -7,6 +6,7 @@ import { type Clock, systemClock } from '../util/clock.ts'
 import { writeError } from './disk-error.ts'
 import { readDurableJson, type Versioned } from './durable-json.ts'
 import type { FileSystem } from './file-system.ts'
+import { makeDirectories } from './make-directories.ts'
 import { removeTemporaries, replaceFile } from './replace-file.ts'
 import { TaskLock } from './task-lock.ts'
 
@@ -57,9 +57,9 @@ export class SharedJson<Data extends Versioned> {
 
   /**
    * Puts the `data` of what `change` returns in the place of what there is; the very same object means that there is
-   * nothing to write. Resolves with all that `change` returned. Throws LockError when another process holds the file too long, the folder does not allow locking, or the lock
-   * was lost meanwhile, and StateError `newer_version`, `read_failed`, `disk_full`, `write_failed` or `fsync_failed`.
-   * `change` may have been called all the same.
+   * nothing to write. Resolves with all that `change` returned. Throws LockError when another process holds the file
+   * too long, the folder does not allow locking, or the lock was lost meanwhile, and StateError `newer_version`,
+   * `read_failed`, `disk_full`, `write_failed` or `fsync_failed`. `change` may have been called all the same.
    */
   async update<Outcome extends { readonly data: Data }>(change: (data: Data) => Outcome): Promise<Outcome> {
     const { path } = this.#options
@@ -81,15 +81,19 @@ export class SharedJson<Data extends Versioned> {
   #makeFolder(): Promise<unknown> {
     const { path } = this.#options
     return orFailed(
-      () => mkdir(dirname(path), { recursive: true, mode: 0o700 }),
+      () => makeDirectories(dirname(path), 0o700),
       (error) => writeError(path, error, 'Nothing was written.'),
     )
   }
 
-  #lock(): Promise<TaskLock> {
+  async #lock(): Promise<TaskLock> {
     const { path, clock = systemClock, waitMs = WAIT_MS } = this.#options
     const place = { directory: dirname(path), name: basename(path) }
-    return TaskLock.acquire({ ...place, clock, timeoutMs: waitMs, pollMs: POLL_MS })
+    try {
+      return await TaskLock.acquire({ ...place, clock, timeoutMs: waitMs, pollMs: POLL_MS })
+    } catch (error) {
+      throw error instanceof LockError && error.code === 'locked' ? heldTooLong(path, waitMs, error) : error
+    }
   }
 
   /** Processes that were killed while they wrote have left their temporary files: only one writes at a time. */
@@ -97,10 +101,12 @@ export class SharedJson<Data extends Versioned> {
     const { fs, path } = this.#options
     guard()
     await orFailed(
-      () => removeTemporaries(fs, path),
+      async () => {
+        await removeTemporaries(fs, path)
+        await replaceFile(fs, path, `${JSON.stringify(data, null, 2)}\n`, guard)
+      },
       (error) => writeError(path, error, 'It was left as it was.'),
     )
-    await replaceFile(fs, path, `${JSON.stringify(data, null, 2)}\n`, guard)
   }
 
   async #read(): Promise<Data> {
@@ -139,6 +145,14 @@ async function orFailed<T>(act: () => Promise<T>, failed: (error: unknown) => Ni
   } catch (error) {
     throw NightshiftError.is(error) ? error : failed(error)
   }
+}
+
+/** The lock's own advice is about tasks: here nobody should stop a run for it. */
+function heldTooLong(path: string, waitMs: number, cause: LockError): LockError {
+  const message =
+    `another process has held ${path} for more than ${waitMs} ms, and nothing was changed. It comes free when that ` +
+    'process is done with it, or a little after its end.'
+  return new LockError('locked', message, { cause, retryable: true })
 }
 
 const unlockFailed = (path: string, cause: unknown): LockError =>

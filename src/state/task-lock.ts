@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { readFileSync, statSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { errorText, LockError, NightshiftError } from '../errors.ts'
@@ -7,7 +7,7 @@ import type { Clock } from '../util/clock.ts'
 import { assertNever } from '../util/exhaustive.ts'
 import { systemCode } from '../util/system-code.ts'
 import { makeDurableDirectory, nodeFileSystem } from './file-system.ts'
-import { lockFileSystem, retireDirectory } from './lock-directory.ts'
+import { lockFileSystem, retireDirectory, settledIdentity } from './lock-directory.ts'
 import {
   currentHolder,
   holderOf,
@@ -52,7 +52,7 @@ export class TaskLock {
   readonly #path: string
   readonly #epoch = randomUUID()
   #phase: 'acquiring' | 'held' | 'releasing' | 'over' = 'acquiring'
-  #inode: number | undefined
+  #directory: string | undefined
   #compromised: Error | undefined
   #unlock: (() => Promise<void>) | undefined
 
@@ -92,13 +92,14 @@ export class TaskLock {
 
   /**
    * Throws LockError `lock_lost` when the lock is not ours any more, `lock_unreadable` when that cannot be told.
-   * Cheap and synchronous: call it right before every write.
+   * Cheap and synchronous: call it right before every write. Blocks for 0.3 s when the lock is gone.
    */
   check(): void {
     if (this.#compromised) throw lost(this.#path, errorText(this.#compromised), this.#compromised)
     if (this.#phase !== 'held') throw lost(this.#path, 'it was released')
-    const inode = reading(this.#path, () => statSync(lockOf(this.#path)).ino)
-    if (inode !== this.#inode) throw lost(this.#path, 'its directory was replaced')
+    const directory = reading(this.#path, () => settledIdentity(lockOf(this.#path)))
+    if (directory === undefined) throw lost(this.#path, 'it was removed')
+    if (directory !== this.#directory) throw lost(this.#path, 'its directory was replaced')
     const holder = reading(this.#path, () => readFileSync(holderOf(this.#path), 'utf8'))
     if (!holder.includes(this.#epoch)) throw lost(this.#path, 'another process took it over')
   }
@@ -154,8 +155,9 @@ export class TaskLock {
     const unlock = await this.#lockOrNot()
     if (unlock === undefined) return false
     try {
-      this.#inode = (await stat(lockOf(this.#path))).ino
-      await writeHolder(this.#path, this.#epoch)
+      this.#directory = settledIdentity(lockOf(this.#path))
+      if (this.#directory === undefined) return await this.#withdraw(unlock)
+      await writeHolder(this.#path, this.#epoch, this.#directory)
     } catch (error) {
       this.#phase = 'releasing'
       await unlock()
@@ -165,6 +167,14 @@ export class TaskLock {
     this.#unlock = unlock
     await removeLitter(this.#path)
     return true
+  }
+
+  /** The directory was taken away before it had a holder: then it is as if it had never been ours. */
+  async #withdraw(unlock: () => Promise<void>): Promise<false> {
+    this.#phase = 'over'
+    await unlock()
+    await removeClaim(this.#path, this.#epoch)
+    return false
   }
 
   async #lockOrNot(): Promise<(() => Promise<void>) | undefined> {

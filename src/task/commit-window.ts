@@ -9,13 +9,17 @@ export class CommitWindow {
   readonly #pending = new Set<Promise<void>>()
   #failure: { readonly error: unknown } | undefined
 
-  /** Follows a commit without waiting for it, unless too many are under way. Throws the first failure of those before. */
-  async follow(commit: Promise<unknown>): Promise<void> {
+  /**
+   * Follows a commit without waiting for it, unless too many are under way. Throws the first failure of those before.
+   * `onFailure` is called when this one fails: there may be no next one that would be told.
+   */
+  async follow(commit: Promise<unknown>, onFailure: () => void): Promise<void> {
     const done: Promise<void> = commit.then(
       () => this.#end(done),
       (error: unknown) => {
         this.#failure ??= { error }
         this.#end(done)
+        onFailure()
       },
     )
     this.#pending.add(done)

@@ -12,8 +12,10 @@ import { receiptOf } from '../requester/receipt.ts'
 import { requestPlaces } from '../requester/request-places.ts'
 import { newRequests } from '../requester/survey.ts'
 import type { FileSystem } from '../state/file-system.ts'
+import { amount } from '../util/amount.ts'
 import type { Clock } from '../util/clock.ts'
 import type { Fetch } from '../util/fetch.ts'
+import { formatBytes } from '../util/format.ts'
 import type { ResolvedOptions, Settings } from '../util/options.ts'
 import type { RunSummary, TaskRequest } from './task-types.ts'
 
@@ -46,14 +48,15 @@ export async function previewTask(options: PreviewOptions): Promise<RunSummary> 
   emit({ kind: 'run-started', task: name, counts: requestCounts(view.state) })
   options.setView(view)
   const { quoter, quote } = await collect(options, view)
-  const found = settings.options.quote ? quote(view.state) : undefined
   const { counters, spending, tally } = view.state
+  const pending = requestedWipe(settings.options) ? 0 : counters.pending
+  const found = settings.options.quote ? quote(view.state, pending) : undefined
   const awaitingVerdict = requestPlaces(view.state, view.requests).received
   return {
     name,
     complete: false,
     outcome: found ? 'quote' : 'dry-run',
-    details: found ? [] : describe(quoter.groups, counters.pending),
+    details: found ? [] : describe(quoter.groups, pending),
     ...(found && { quote: found }),
     ...counters,
     added: quoter.groups.reduce((sum, { quoted }) => sum + quoted.requests, 0),
@@ -104,12 +107,11 @@ const EXAMPLE_LENGTH = 1_500
 
 function describe(groups: readonly QuoteGroup[], pending: number): string[] {
   const added = groups.reduce((sum, { quoted }) => sum + quoted.requests, 0)
-  const lines = [`${added} new requests, ${pending} committed ones still pending`]
+  const lines = [`${amount(added, 'new request')}, ${amount(pending, 'committed one')} still pending`]
   for (const { quoted, example } of groups) {
     const { model, endpoint, requests, bytes, batches, directRequests } = quoted
-    const megabytes = (bytes / 1e6).toFixed(2)
     lines.push(
-      `${model} at ${endpoint}: ${requests} requests, ${megabytes} MB, as ${batches} batches and ${directRequests} direct calls`,
+      `${model} at ${endpoint}: ${amount(requests, 'request')}, ${formatBytes(bytes)}, as ${amount(batches, 'batch', 'batches')} and ${amount(directRequests, 'direct call')}`,
     )
     lines.push(
       `first request: ${example.length > EXAMPLE_LENGTH ? `${example.slice(0, EXAMPLE_LENGTH)}...` : example}`,

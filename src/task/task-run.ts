@@ -1,44 +1,27 @@
-import type { z } from 'zod'
 import type { SampleStanding } from '../batch/request-table.ts'
-import { retry, type Verdict } from '../batch/verdict.ts'
-import { errorText, NightshiftError, TaskError } from '../errors.ts'
+import { errorText, TaskError } from '../errors.ts'
 import { ENDPOINTS, type Endpoint } from '../openai/wire.ts'
 import type { ProgressEvent } from '../progress/events.ts'
 import { ProgressFanOut } from '../progress/fan-out.ts'
 import { requestCounts } from '../requester/context.ts'
 import type { View } from '../requester/draft.ts'
 import type { RequesterOptions } from '../requester/opening.ts'
-import type { RequestResult } from '../requester/request-result.ts'
 import { GPTRequester } from '../requester/requester.ts'
 import { nodeFileSystem } from '../state/file-system.ts'
 import { systemClock } from '../util/clock.ts'
 import type { Settings } from '../util/options.ts'
 import { AnswerSchemas, schemaHash } from './answer-schemas.ts'
-import { CommitWindow } from './commit-window.ts'
 import type { TaskDependencies } from './dependencies.ts'
+import { Generation } from './generation.ts'
+import { handleResults } from './handle-results.ts'
+import { Judge } from './judge.ts'
 import type { TaskOutput } from './output.ts'
-import { Pass } from './pass.ts'
 import { type PilotEnd, runPilot } from './pilot.ts'
 import { previewTask } from './preview.ts'
-import { Processing } from './processing.ts'
 import { projectOutput } from './project-output.ts'
-import { type Reading, readResult } from './read-result.ts'
 import { summarise } from './summary.ts'
-import type { RequestInHand, RunSummary, TaskFailure, TaskRequest, TaskResponse } from './task-types.ts'
-
-/** What a run needs of a task: its hooks, without the types that only authors care for. */
-export interface TaskHooks<Answer> {
-  readonly endpoint: Endpoint | undefined
-  readonly answerSchema: z.ZodType<Answer> | undefined
-  generateRequests(): Iterable<TaskRequest<Endpoint>> | AsyncIterable<TaskRequest<Endpoint>>
-  processResponse(response: TaskResponse<Answer>): Verdict | Promise<Verdict>
-  processFailure(failure: TaskFailure): Verdict | Promise<Verdict>
-  answerSchemaFor(request: RequestInHand): z.ZodType<Answer> | undefined
-  createParams(): unknown
-  createOutput(): TaskOutput
-  onStart(): void | Promise<void>
-  onFinish(summary: RunSummary): void | Promise<void>
-}
+import { callHook, type TaskHooks } from './task-hooks.ts'
+import type { RunSummary } from './task-types.ts'
 
 export interface TaskRunOptions<Answer> {
   readonly hooks: TaskHooks<Answer>
@@ -48,13 +31,7 @@ export interface TaskRunOptions<Answer> {
   readonly setParams: (params: unknown) => void
 }
 
-type Generated = Iterable<TaskRequest<Endpoint>> | AsyncIterable<TaskRequest<Endpoint>>
-
 const DEFAULT_ENDPOINT: Endpoint = '/v1/chat/completions'
-/** How often a long pass over known requests lets others run. */
-const YIELD_EVERY = 512
-/** A new pass over the generator is worth it when this share of the samples has asked for more. */
-const RESCAN_SHARE = 1 / 8
 const REPORTER_CLOSE_MS = 5_000
 
 /** One run of a task: generation, results and verdicts, going on beside each other. */
@@ -64,19 +41,14 @@ export class TaskRun<Answer> {
   readonly #output: TaskOutput
   readonly #reporters: ProgressFanOut
   readonly #endpoint: Endpoint
-  readonly #window = new CommitWindow()
+  readonly #generation: Generation
+  readonly #judge: Judge<Answer>
   readonly #startedMs: number
   #requester: GPTRequester | undefined
   /** Of a dry run: the task as it is on disk. */
   #view: View | undefined
-  #added = 0
-  #judged = 0
-  #passes = 0
   #pilot: PilotEnd | undefined
-  /** What a hook is looking at, by sample: of each at most one reply. */
-  readonly #inHand = new Map<string, 'succeeded' | 'failed'>()
-  /** Samples that asked for more since the last pass began. */
-  #more = new Set<string>()
+  #addedByPilot = 0
 
   constructor(options: TaskRunOptions<Answer>) {
     const { hooks, className, dependencies, settings } = options
@@ -85,6 +57,8 @@ export class TaskRun<Answer> {
     this.#reporters = new ProgressFanOut(dependencies.reporters ?? [])
     this.#schemas = new AnswerSchemas(className, (request) => hooks.answerSchemaFor(request))
     this.#output = hooks.createOutput()
+    this.#generation = new Generation(hooks, (code, message) => this.#warn(code, message))
+    this.#judge = new Judge({ hooks, schemas: this.#schemas, maxRetries: settings.options.maxRetries })
     this.#endpoint = knownEndpoint(
       settings.options.endpoint ?? hooks.endpoint ?? settings.environment.endpoint,
     )
@@ -93,8 +67,7 @@ export class TaskRun<Answer> {
   /** Standing of a sample, verdicts still being written included. A reply that a hook has in hand counts as answered. */
   sample(name: string): SampleStanding | undefined {
     const known = this.#requester ? this.#requester.sample(name) : this.#view?.requests.sample(name)
-    const answered = known && this.#inHand.get(name)
-    return answered ? { ...known, pending: known.pending - 1, [answered]: known[answered] + 1 } : known
+    return this.#judge.standing(name, known)
   }
 
   async run(): Promise<RunSummary> {
@@ -113,7 +86,7 @@ export class TaskRun<Answer> {
       fs: dependencies.fs ?? nodeFileSystem,
       clock: dependencies.clock ?? systemClock,
       prepare: this.#requesterOptions().prepare,
-      generate: () => this.#toLookAt(this.#requests()),
+      generate: () => this.#generation.toLookAt(),
       createParams: () => callHook('createParams', () => hooks.createParams()),
       setParams,
       setView: (view) => {
@@ -159,7 +132,7 @@ export class TaskRun<Answer> {
       await requester.close()
     } catch (second) {
       if (second === error) return
-      this.#emit({ kind: 'warning', code: 'close_failed', message: `while closing: ${errorText(second)}` })
+      this.#warn('close_failed', `while closing: ${errorText(second)}`)
     }
   }
 
@@ -196,7 +169,7 @@ export class TaskRun<Answer> {
   /** Takes what is still to come of a wiped task, then wipes. */
   async #finishWipe(requester: GPTRequester): Promise<void> {
     if (!requester.isWiping) return
-    await this.#processResults(requester)
+    await this.#handleResults(requester, false)
     if (this.#isStopping) return
     const { scope, pending, failed, thrownAway } = await requester.finishWipe(() =>
       callHook('createParams', () => this.#options.hooks.createParams()),
@@ -206,7 +179,7 @@ export class TaskRun<Answer> {
       scope === 'task'
         ? `the whole task, ${thrownAway} paid answers among it`
         : `${pending} pending and ${failed} failed requests`
-    this.#emit({ kind: 'warning', code: 'wiped', message: `wiped ${what}` })
+    this.#warn('wiped', `wiped ${what}`)
   }
 
   async #work(requester: GPTRequester): Promise<void> {
@@ -215,9 +188,12 @@ export class TaskRun<Answer> {
     await callHook('onStart', () => hooks.onStart())
     if (!(await this.#mayGoOn(requester))) return
     do {
-      const pass = settings.options.onlyProcess ? undefined : this.#beginPass(requester)
-      await this.#processResults(requester, pass)
-    } while (this.#more.size > 0 && requester.outcome.kind === 'complete' && !settings.options.onlyProcess)
+      await this.#handleResults(requester, !settings.options.onlyProcess)
+    } while (
+      this.#judge.samplesWithMore > 0 &&
+      requester.outcome.kind === 'complete' &&
+      !settings.options.onlyProcess
+    )
     this.#checkPutBack(requester, requests)
   }
 
@@ -228,11 +204,11 @@ export class TaskRun<Answer> {
     if (size === undefined || onlyProcess) return true
     const { confirm = async () => yes } = dependencies
     const { requests } = requester.state.counters
-    const generate = () => this.#toLookAt(this.#requests())
-    const process = () => this.#processResults(requester)
+    const generate = () => this.#generation.toLookAt()
+    const process = () => this.#handleResults(requester, false)
     const isStopping = () => this.#isStopping
     this.#pilot = await runPilot({ requester, size, generate, process, isStopping, confirm })
-    this.#added += requester.state.counters.requests - requests
+    this.#addedByPilot = requester.state.counters.requests - requests
     return this.#pilot.goesOn
   }
 
@@ -241,121 +217,16 @@ export class TaskRun<Answer> {
     if (requester.outcome.kind !== 'complete') return
     const missing = requestsBefore + requester.putBack - requester.state.counters.requests
     if (missing <= 0) return
-    const message = `${requester.putBack} failed requests were put back, but generateRequests did not yield ${missing} of their keys again: the task no longer knows these`
-    this.#emit({ kind: 'warning', code: 'not_yielded', message })
-  }
-
-  /** Handles results until there are none left, with new passes over the generator as samples ask for more. */
-  async #processResults(requester: GPTRequester, firstPass?: Pass): Promise<void> {
-    let pass = firstPass
-    const processing = new Processing<RequestResult>(
-      this.#options.settings.options.processConcurrency,
-      (result) => this.#process(requester, result),
-      () => requester.halt(),
-    )
-    let begun: number
-    do {
-      begun = this.#passes
-      try {
-        for await (const result of requester.results()) {
-          await processing.submit(result)
-          pass?.check()
-          if (pass?.isOver && this.#wantsPass(requester)) pass = this.#beginPass(requester)
-        }
-      } finally {
-        // Whatever was decided is written, also when something failed: it is not decided twice.
-        await Promise.allSettled([processing.drain(), this.#window.settled()])
-      }
-      await processing.drain()
-      await this.#window.settled()
-      await pass?.done
-      pass?.check()
-      // A pass that began while the last results were handled may have added more.
-    } while (this.#passes > begun)
-  }
-
-  #wantsPass(requester: GPTRequester): boolean {
-    return this.#more.size > 0 && this.#more.size >= requester.sampleCount * RESCAN_SHARE
-  }
-
-  #beginPass(requester: GPTRequester): Pass {
-    this.#more = new Set()
-    this.#passes++
-    // A generator that fails ends the run now, not when the batches are back.
-    return new Pass(this.#generate(requester, requester.hold()), () => requester.halt())
-  }
-
-  async #generate(requester: GPTRequester, release: () => Promise<void>): Promise<void> {
-    try {
-      let seen = 0
-      for await (const { key, body, sample, meta } of this.#requests()) {
-        const outcome = await requester.add({ key, body, sample, meta })
-        if (outcome === 'stopped') break
-        if (outcome === 'added') this.#added++
-        if (++seen % YIELD_EVERY === 0) await new Promise((resolve) => setImmediate(resolve))
-      }
-    } catch (error) {
-      throw NightshiftError.is(error) ? error : generatorFailed(error)
-    } finally {
-      await release()
-    }
-    if (requester.changedBodies > 0) this.#warnChangedBodies(requester.changedBodies)
-  }
-
-  /** The same requests, only to be looked at; says which hook it was when it throws. */
-  async *#toLookAt(requests: Generated): AsyncGenerator<TaskRequest<Endpoint>> {
-    try {
-      yield* requests
-    } catch (error) {
-      if (NightshiftError.is(error)) throw error
-      const message = `generateRequests failed: ${errorText(error)}. It was only looked at: nothing of it was added or sent.`
-      throw new TaskError('hook_failed', message, { cause: error })
-    }
-  }
-
-  #warnChangedBodies(count: number): void {
-    const message = `${count} keys were given another body than when they were committed; the first body stays in force (--wipe-requests or other keys change that)`
-    this.#emit({ kind: 'warning', code: 'changed_bodies', message })
-  }
-
-  #requests(): Generated {
-    const requests = this.#options.hooks.generateRequests()
-    if (typeof requests === 'object' && (Symbol.iterator in requests || Symbol.asyncIterator in requests))
-      return requests
-    throw new TaskError(
-      'bad_generator',
-      'generateRequests() must return something to iterate over: write it as a generator, *generateRequests()',
+    this.#warn(
+      'not_yielded',
+      `${requester.putBack} failed requests were put back, but generateRequests did not yield ${missing} of their keys again: the task no longer knows these`,
     )
   }
 
-  async #process(requester: GPTRequester, result: RequestResult): Promise<void> {
-    const { options } = this.#options.settings
-    const reading = readResult(result, this.#schemas.for(result), options.maxRetries)
-    const verdict = await this.#verdictOn(result, reading)
-    if (verdict.kind !== 'retry' && verdict.more) this.#more.add(result.sample)
-    this.#judged++
-    // What is accepted in place of an answer is for this task to decide, each time.
-    const isReusable = reading.kind === 'response'
-    await this.#window.follow(requester.judge(result, verdict, { isReusable }))
-  }
-
-  async #verdictOn(result: RequestResult, reading: Reading<Answer>): Promise<Verdict> {
-    const { hooks } = this.#options
-    // It says nothing of the request, which was not tried.
-    if (reading.kind === 'failure' && result.via === 'reused') return retry(reading.failure.message)
-    const hook = reading.kind === 'response' ? 'processResponse' : 'processFailure'
-    this.#inHand.set(result.sample, reading.kind === 'response' ? 'succeeded' : 'failed')
-    try {
-      const verdict: unknown =
-        reading.kind === 'response'
-          ? await hooks.processResponse(reading.response)
-          : await hooks.processFailure(reading.failure)
-      return checkedVerdict(verdict, hook)
-    } catch (error) {
-      throw hookFailed(hook, result.key, error)
-    } finally {
-      this.#inHand.delete(result.sample)
-    }
+  #handleResults(requester: GPTRequester, generates: boolean): Promise<void> {
+    const { processConcurrency } = this.#options.settings.options
+    const [generation, judge] = [this.#generation, this.#judge]
+    return handleResults({ requester, generation, judge, processConcurrency, generates })
   }
 
   get #isStopping(): boolean {
@@ -366,13 +237,18 @@ export class TaskRun<Answer> {
     const { settings, dependencies } = this.#options
     const elapsedMs = (dependencies.clock ?? systemClock).now() - this.#startedMs
     return summarise(requester, this.#output, settings.options, {
-      added: this.#added,
-      judged: this.#judged,
+      added: this.#generation.added + this.#addedByPilot,
+      judged: this.#judge.judged,
       elapsedMs,
       pilot: this.#pilot,
     })
   }
 
+  #warn(code: string, message: string): void {
+    this.#emit({ kind: 'warning', code, message })
+  }
+
+  /** The one way out for what reporters are told of this run. */
   #emit(event: ProgressEvent): void {
     this.#reporters.emit(event)
   }
@@ -385,40 +261,4 @@ function knownEndpoint(endpoint: string | undefined): Endpoint {
     'bad_endpoint',
     `endpoint ${JSON.stringify(endpoint)} is not supported; use one of ${ENDPOINTS.join(', ')}`,
   )
-}
-
-const VERDICTS = ['accept', 'retry', 'reject']
-
-function checkedVerdict(verdict: unknown, hook: string): Verdict {
-  const isVerdict =
-    typeof verdict === 'object' &&
-    verdict !== null &&
-    'kind' in verdict &&
-    VERDICTS.includes(String(verdict.kind))
-  if (isVerdict) return verdict as Verdict
-  throw new TaskError(
-    'no_verdict',
-    `${hook} must return accept(...), retry(...) or reject(...), and returned ${JSON.stringify(verdict) ?? String(verdict)}`,
-  )
-}
-
-/** Calls a hook and says which it was when it throws. */
-async function callHook<Result>(name: string, call: () => Result | Promise<Result>): Promise<Result> {
-  try {
-    return await call()
-  } catch (error) {
-    if (NightshiftError.is(error)) throw error
-    throw new TaskError('hook_failed', `${name} failed: ${errorText(error)}`, { cause: error })
-  }
-}
-
-function generatorFailed(cause: unknown): TaskError {
-  const message = `generateRequests failed: ${errorText(cause)}. What it gave before is kept; the next run calls it again.`
-  return new TaskError('hook_failed', message, { cause })
-}
-
-function hookFailed(hook: string, key: string, cause: unknown): TaskError {
-  const code = NightshiftError.is(cause) ? cause.code : 'hook_failed'
-  const message = `${hook} failed for key ${JSON.stringify(key)}: ${errorText(cause)}. Verdicts before it are kept; the next run delivers this reply again.`
-  return new TaskError(code, message, { cause })
 }

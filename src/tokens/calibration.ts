@@ -1,7 +1,4 @@
-/**
- * What a sample of a task's requests taught about its text: weighted sums over the samples, images left out.
- * Plain numbers, so that it can be kept in a file and continued.
- */
+/** What a sample of a task's requests taught about its text: weighted sums over the samples, images left out. */
 export interface Calibration {
   readonly samples: number
   /** How many requests the samples stand for. */
@@ -83,8 +80,8 @@ function lineThrough(c: Calibration): Line {
 const DENSE = 32
 
 /**
- * Whether a task's request (from 0, in order of coming) is sampled: the first 32, then those at j^3 / 8. That makes 46
- * of 1,000 requests, 118 of 100,000 and 226 of 1,000,000.
+ * Whether a task's request (from 0, in order of coming) is sampled: the first 32, then those at j^3 / 8. That makes 45
+ * of 1,000 requests, 118 of 100,000 and 225 of 1,000,000.
  */
 export const isSampled = (index: number): boolean => index < DENSE || sampleAt(cubeStep(index)) === index
 

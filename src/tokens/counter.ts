@@ -1,5 +1,5 @@
 import { assertNever } from '../util/exhaustive.ts'
-import { loadEncoding } from './encodings.ts'
+import { ENCODINGS, loadEncoding } from './encodings.ts'
 import { type EncodingName, familyOf, type ModelFamily } from './families.ts'
 import { ASSUMED_IMAGE_SIZE, type ImageSizeOf, imageTokens, sizeOfImage } from './images.ts'
 import type { JsonObject } from './json-value.ts'
@@ -42,9 +42,7 @@ type Encodings = ReadonlyMap<EncodingName, CountText>
  * with another, and its assumptions say so.
  */
 export async function loadTokenCounter(models?: Iterable<string>): Promise<TokenCounter> {
-  const needed = new Set<EncodingName>(['o200k_base'])
-  if (models === undefined) needed.add('cl100k_base')
-  else for (const model of models) needed.add(familyOf(model).family.encoding)
+  const needed = new Set(models ? [...models].map((model) => familyOf(model).family.encoding) : ENCODINGS)
   const encodings: Encodings = new Map(
     await Promise.all([...needed].map(async (name) => [name, await loadEncoding(name)] as const)),
   )

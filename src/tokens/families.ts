@@ -93,6 +93,9 @@ const FAMILIES: readonly (readonly [RegExp, ModelFamily])[] = [
   [/^text-embedding-/, family('text-embedding', tiles(85, 170), GPT_4)],
 ]
 
+/** How the images of any model may be counted. */
+export const IMAGE_RULES: readonly ImageRule[] = FAMILIES.map(([, { images }]) => images)
+
 /** The family of a model and whether it is known; a fine-tuned model belongs to what it was made from. */
 export function familyOf(model: string): { readonly family: ModelFamily; readonly known: boolean } {
   const base = model.replace(/^(ft:|openai\/)/, '')

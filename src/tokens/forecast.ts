@@ -62,6 +62,8 @@ export function mostNanoUsd(forecast: TokenForecast, card: RateCard): number | u
   const perOutput = mostOutput === 0 ? 0 : dearest(reachable.map(({ output }) => output))
   if (perInput === undefined || perOutput === undefined) return requests === 0 ? 0 : undefined
   const cost = (mostInput * perInput + mostOutput * perOutput) / PICO_PER_NANO
+  // What costs nothing is not rounded either: a server without a price fits under any cap, also one of 0.
+  if (cost === 0) return 0
   // Sums beyond 2^53 lose their last digits: some more is added than could be lost.
   return Math.ceil(cost * (1 + 1e-12)) + ROUNDING_NANO_PER_REQUEST * requests
 }

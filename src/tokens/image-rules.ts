@@ -53,11 +53,14 @@ export function ruleTokens(rule: ImageRule, detail: string | undefined, size: Im
 
 /**
  * The most that an image can cost: one of that size, or of any size when none is given. Low detail is not trusted to
- * make patches fewer, because models were measured that ignore it.
+ * make patches fewer, because models were measured that ignore it; nor that an image whose detail is left open is taken
+ * at a low one.
  */
 export function mostRuleTokens(rule: ImageRule, detail: string | undefined, size?: ImageSize): number {
-  if (rule.kind === 'tiles')
-    return tileTokens(rule, detail, size ? tileCount(atLeastOnePixel(size)) : mostTiles)
+  if (rule.kind === 'tiles') {
+    const count = size ? tileCount(atLeastOnePixel(size)) : mostTiles
+    return tileTokens(rule, detail === 'low' ? 'low' : 'high', count)
+  }
   const budget = detail === 'high' ? rule.high : rule.auto
   const any = mostPatches(budget)
   return patchTokens(rule.mostRate, size ? Math.min(any, rawPatches(atLeastOnePixel(size))) : any)

@@ -1,5 +1,5 @@
 import { imageSizeOfDataUrl } from './data-url.ts'
-import { familyOf } from './families.ts'
+import { familyOf, IMAGE_RULES } from './families.ts'
 import { type ImageSize, mostRuleTokens, ruleTokens } from './image-rules.ts'
 
 export type { ImageSize } from './image-rules.ts'
@@ -17,10 +17,14 @@ export const ASSUMED_IMAGE_SIZE: ImageSize = Object.freeze({ width: 1024, height
 export const imageTokens = (model: string, detail: string | undefined, size: ImageSize): number =>
   ruleTokens(familyOf(model).family.images, detail, size)
 
-/** The most that an image can cost: one of that size, or without a size any that the model takes. */
+/**
+ * The most that an image can cost: one of that size, or without a size any that the model takes. A model that is not
+ * known may be any that is, under the name of a deployment.
+ */
 export function mostImageTokens(model: string, detail: string | undefined, size?: ImageSize): number {
   const { family, known } = familyOf(model)
-  return mostRuleTokens(family.images, known ? detail : undefined, size)
+  if (known) return mostRuleTokens(family.images, detail, size)
+  return Math.max(...IMAGE_RULES.map((rule) => mostRuleTokens(rule, undefined, size)))
 }
 
 /** The size of an image by its URL: the data's own, else what the port knows. */

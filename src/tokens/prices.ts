@@ -50,11 +50,6 @@ export type RateCard = readonly RateTier[]
 export interface PriceTable {
   /** The rates of a model on a day. */
   card(query: CostQuery): RateCard
-  /**
-   * What `usage` costs, in whole nano-USD (10^-9 USD). Each token class is rounded half up by itself, so sums
-   * over requests are exact. Undefined when a class that has tokens has no known price.
-   */
-  costNanoUsd(usage: TokenUsage, query: CostQuery): number | undefined
 }
 
 interface Cards {
@@ -77,25 +72,23 @@ export function createPriceTable(overrides: PriceOverrides = {}): PriceTable {
     days.set(model, byDay.set(day, cards))
     return cards
   }
-  const card = ({ model, api, at }: CostQuery): RateCard => {
-    const day = Math.floor((typeof at === 'number' ? at : at.getTime()) / DAY_MS)
-    const cards = cardsOf(model, day)
-    return api === 'direct' ? cards.listed : cards.batch
+  return {
+    card: ({ model, api, at }) => {
+      const day = Math.floor((typeof at === 'number' ? at : at.getTime()) / DAY_MS)
+      const cards = cardsOf(model, day)
+      return api === 'direct' ? cards.listed : cards.batch
+    },
   }
-  return { card, costNanoUsd: (usage, query) => costOf(usage, card(query)) }
 }
 
-/** What `usage` costs by a card, in whole nano-USD; see `PriceTable.costNanoUsd`. */
+/**
+ * What `usage` costs by a card, in whole nano-USD (10^-9 USD). Each token class is rounded half up by itself, so sums
+ * over requests are exact. Undefined when a class that has tokens has no known price.
+ */
 export function costOf(usage: TokenUsage, card: RateCard): number | undefined {
   const tier = tierFor(card, usage.input)
   return tier && cost(usage, tier)
 }
-
-/** One lookup without a table of one's own. Whoever asks often makes a table: this derives the rates each time. */
-export const costNanoUsd = (
-  usage: TokenUsage,
-  { overrides, ...query }: CostQuery & { readonly overrides?: PriceOverrides | undefined },
-): number | undefined => createPriceTable(overrides).costNanoUsd(usage, query)
 
 function checkOverrides(overrides: PriceOverrides): void {
   for (const [name, value] of Object.entries(overrides)) {

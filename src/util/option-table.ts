@@ -68,7 +68,7 @@ export const optionTable = {
   ),
   fetchImageSizes: action(
     flag(false),
-    'With --quote: read the sizes of remote images from their first bytes; otherwise 1024 x 1024 pixels are assumed',
+    'Only with --quote: read the sizes of remote images from their first bytes; otherwise, and in every run, 1024 x 1024 pixels are assumed',
   ),
   pilot: action(
     whole(1).optional(),

@@ -299,6 +299,22 @@ describe('what an attempt was given when it began', () => {
     expect(budgetAfter({})).toEqual(charged)
     for (const over of [{ status: 'expired' }, { outputFileId: 'o' }, { usage }] as const)
       expect(budgetAfter(over)).toEqual({ ...charged, uncertainNanoUsd: 0 })
+    expect(budgetAfter({ status: 'cancelled', gone: true })).toEqual(charged)
+  })
+
+  test('stays charged when the batch was refused after it was worked on, and is given up', () => {
+    const counted = { input: 5, cachedInput: 0, cacheWrite: 0, output: 1, reasoning: 0 }
+    const created: Step = { kind: 'created', file, batchId: 'b', inputFileId: 'f' }
+    const budgetAfter = (over: Partial<StepOf<'ended'>>) => {
+      const ended: Step = { kind: 'ended', file, status: 'failed', ...over }
+      const abandoned: Step = { kind: 'abandoned', file, why: 'full', litter: [] }
+      return budgetOf(stateAfter(...attempt, created, ended, abandoned))
+    }
+    const free = { spentNanoUsd: 0, uncertainNanoUsd: 0, reservedNanoUsd: 0 }
+    expect(budgetAfter({ usage: counted })).toEqual({ ...free, uncertainNanoUsd: 90 })
+    expect(budgetAfter({})).toEqual(free)
+    // A failed batch may have files without a line in them.
+    expect(budgetAfter({ errorFileId: 'e' })).toEqual(free)
   })
 
   test('is given back when the attempt is given up, and is not given to the next one', () => {
@@ -332,6 +348,32 @@ describe('what an attempt was given when it began', () => {
     const ended: Step = { kind: 'stray-ended', batchId: 'b', status: 'cancelled' }
     expect(budgetOf(stateAfter(...givenUp, ...other, stray, ended)).reservedNanoUsd).toBe(80 + 90)
     expect(budgetOf(stateAfter(...givenUp, ...other, stray, ended, settled)).reservedNanoUsd).toBe(80)
+  })
+})
+
+describe('what a stray was given', () => {
+  const stray: Step = { kind: 'stray', tag: 't', batchId: 'b', status: 'in_progress', litter: [] }
+  const reserve: Step = { kind: 'reserve', file: 0, stray: 'b', reserved: 90 }
+  const settled: Step = { kind: 'stray-settled', batchId: 'b', litter: [] }
+  const budgetAfter = (...steps: readonly Step[]) => {
+    const table = new RequestIndex()
+    return budgetOf(steps.reduce((state, step) => applyStep(state, table, step), initialState))
+  }
+
+  test('counts as soon as it is set aside', () => {
+    expect(budgetAfter(stray, reserve).reservedNanoUsd).toBe(90)
+    expect(budgetAfter(reserve).reservedNanoUsd).toBe(0)
+  })
+
+  test.each<[string, Partial<StepOf<'stray-ended'>>, number]>([
+    ['charged when nobody knows it any more', { gone: true }, 90],
+    ['charged when it was completed and its answers are nowhere to be seen', { status: 'completed' }, 90],
+    ['charged when its answers are left', { outputFileId: 'o' }, 90],
+    ['given back when it answered nothing', {}, 0],
+  ])('is %s', (_, over, uncertainNanoUsd) => {
+    const ended: Step = { kind: 'stray-ended', batchId: 'b', status: 'cancelled', ...over }
+    const budget = { spentNanoUsd: 0, uncertainNanoUsd, reservedNanoUsd: 0 }
+    expect(budgetAfter(stray, reserve, ended, settled)).toEqual(budget)
   })
 })
 

@@ -181,6 +181,18 @@ describe('a task that keeps to the plan', () => {
     )
   })
 
+  test('is done in time by flex that is slow, though nobody knew and all that is left goes at once', () => {
+    const slow = worlds
+      .map((world) => ({ ...world, batchSizes: [world.concurrency], flexWorks: true, isKnown: false }))
+      .filter(hasTime)
+    fc.assert(
+      fc.property(slow, (world) => {
+        expect(new Run(world).untilOver().endMs).toBeLessThanOrEqual(world.leftMs)
+      }),
+      { numRuns: 200 },
+    )
+  })
+
   test('makes no call as long as its batches end as they used to', () => {
     const fine = worlds.map((world) => {
       const usual = Math.max(...world.history, MINUTE)

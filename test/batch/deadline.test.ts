@@ -53,7 +53,7 @@ describe('a task with time', () => {
     expect(planForDeadline({ ...facts, ...inMinutes(94) })).toEqual({
       mode: 'flex',
       cancel: [1],
-      why: '10,000 flex calls may take 1h34m, with 1h34m left: what is left goes by flex; batch 1 cancelled for the deadline, answers kept',
+      why: '10,000 flex calls may take 1h34m (10m of it to cancel batches), with 1h34m left: what is left goes by flex; batch 1 cancelled for the deadline, answers kept',
       nextLookMs: MINUTE,
     })
   })

@@ -19,6 +19,7 @@ test('it holds what a Map holds, whatever falls on the same place', () => {
         map.set(digestOf(hex), value)
         model.set(hex, value)
         for (const [known, held] of model) expect(map.get(digestOf(known))).toBe(held)
+        for (const [other] of list) expect(map.has(digestOf(other))).toBe(model.has(other))
       }
     }),
   )

@@ -112,7 +112,8 @@ describe.runIf(hasScript())(
       await using folder = await temporaryFolder()
       const args = ['--emulator', '--sentences', '200', '--pilot', '10', '--task-dir', folder.path]
       const ended = await onTerminal(args, typed)
-      expect(ended.text).toMatch(
+      // It is wrapped to the terminal.
+      expect(ended.text.replaceAll(/\s+/g, ' ')).toMatch(
         /Go on with the other 190 requests for about \$[\d.]+ \(\$[\d.]+ to \$[\d.]+\) by batch\? \[y\/N\]/,
       )
       expect(ended.text).toContain(said)

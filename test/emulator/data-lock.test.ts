@@ -2,12 +2,15 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import { createEmulator } from '../../src/emulator/index.ts'
 import { LockError, StateError } from '../../src/errors.ts'
+import * as identity from '../../src/util/process-identity.ts'
+
+vi.mock('../../src/util/process-identity.ts', { spy: true })
 
 async function newDir(): Promise<string> {
   const dir = await mkdtemp(join(tmpdir(), 'emulator-'))
@@ -63,7 +66,7 @@ test('the folder of another process is free as soon as that one is killed', asyn
 })
 
 test.each([
-  ['another machine', { epoch: 'e', host: 'elsewhere', space: 's', pid: 1, processStart: '1' }],
+  ['another machine', { epoch: 'e', host: 'elsewhere', bootId: 'b', pid: 1, processStart: '1' }],
   ['nobody knows whom', {}],
 ])('a lock of %s counts until it was not renewed for long', async (_who, holder) => {
   const dataDir = await newDir()
@@ -71,5 +74,26 @@ test.each([
   expect(() => createEmulator({ dataDir })).toThrow(LockError)
   const longAgo = new Date(Date.now() - 60_000)
   await utimes(lockOf(dataDir), longAgo, longAgo)
+  await createEmulator({ dataDir }).close()
+})
+
+test('where nothing but its pid is known of a process, its folder is free when no process has that', async () => {
+  const dataDir = await newDir()
+  const host = hostname()
+  vi.mocked(identity.currentProcess).mockReturnValue({ host, pid: process.pid })
+  onTestFinished(() => void vi.mocked(identity.currentProcess).mockReset())
+  const child = spawn(process.execPath, ['--version'], { stdio: 'ignore' })
+  const { pid } = child
+  await once(child, 'exit')
+  const holders = [
+    { host, pid: process.pid },
+    { host: 'elsewhere', pid },
+    { host, pid, bootId: 'linux' },
+  ]
+  for (const holder of holders) {
+    await writeFile(lockOf(dataDir), JSON.stringify({ epoch: 'e', ...holder }))
+    expect(() => createEmulator({ dataDir })).toThrow(LockError)
+  }
+  await writeFile(lockOf(dataDir), JSON.stringify({ epoch: 'e', host, pid }))
   await createEmulator({ dataDir }).close()
 })

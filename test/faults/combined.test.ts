@@ -1,17 +1,14 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { type Fault, hurryBackoffs, live, type Way } from '../support/fault-world.ts'
+import { fewStrikes } from '../support/strikes.ts'
 import { brokenPromises } from './promises.ts'
 
 const RUNS = 20
 /** Enough that nothing fails for good: each fault strikes a few times only. */
 const PATIENT = { maxRetries: 30, maxExpiries: 30 } as const
 
-/** Strikes the first so many, or these. */
-const few = fc.oneof(
-  fc.integer({ min: 1, max: 4 }).map((first) => ({ first })),
-  fc.uniqueArray(fc.integer({ min: 1, max: 9 }), { minLength: 1, maxLength: 3 }).map((nth) => ({ nth })),
-)
+const few = fewStrikes(4)
 
 const acts = fc.constantFrom(true, false)
 const error = { message: 'Not now.' }

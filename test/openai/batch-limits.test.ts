@@ -50,7 +50,7 @@ describe('the limits of a project', () => {
   test('are read by the admin key, over all pages; models without one are left out', async () => {
     const { ask, calls } = setUp([
       page([limit('a', 100), limit('b')], { has_more: true, last_id: 'cursor-b' }),
-      page([limit('c', null), limit('d', 200)], { has_more: true }),
+      page([limit('c', null), limit('z', 0), limit('d', 200)], { has_more: true }),
       page([limit('e', 300)]),
     ])
     expect(await ask()).toEqual(

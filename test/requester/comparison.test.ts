@@ -87,6 +87,14 @@ describe('an estimate', () => {
     ])
   })
 
+  test('of output is none where a request names no maximum, for what is assumed of it', () => {
+    const step = received({ input: 1000, output: 20_480 }, { input: 5000, output: 90_000 })
+    const complained = (unbounded: number) =>
+      estimateComplaints(step, factors, tokensOf(1000, { requests: 20, unbounded })).map(({ code }) => code)
+    expect(complained(0)).toEqual(['input_estimate', 'output_estimate'])
+    expect(complained(1)).toEqual(['input_estimate'])
+  })
+
   test('of a few tokens, of nothing, or that was never made, tells nothing', () => {
     expect(codes({ input: 999, output: 10 }, { input: 10, output: 999 })).toEqual([])
     expect(codes({ input: 0, output: 0 }, { input: 90_000, output: 90_000 })).toEqual([])

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
-import { accept } from '../../src/batch/verdict.ts'
+import { accept, reject } from '../../src/batch/verdict.ts'
 import type { EmulatorLatency, EmulatorOptions } from '../../src/emulator/index.ts'
+import type { ProgressEvent } from '../../src/progress/events.ts'
 import { TaskManager } from '../../src/task/task-manager.ts'
 import type { TaskResponse } from '../../src/task/task-types.ts'
 import {
@@ -42,10 +43,9 @@ const SLOW: EmulatorLatency = { perRequestMs: 12 * MINUTE, directMs: 5 * SECOND,
 const FAST: EmulatorLatency = { perRequestMs: SECOND, directMs: 5 * SECOND, flexMs: 30 * SECOND }
 
 /** A server that takes its time. */
-function world(latency: EmulatorLatency, over: Partial<EmulatorOptions> = {}): Harness {
-  const clock = clockOfFastDisk()
-  const rig = harness({ latency, clock, answer: () => 'fine', ...over })
-  return { ...rig, clock, options: (more = {}) => rig.options({ clock, remoteUpdateInterval: 60, ...more }) }
+function world(latency: EmulatorLatency, over: Omit<EmulatorOptions, 'clock'> = {}): Harness {
+  const rig = harness({ latency, answer: () => 'fine', ...over }, clockOfFastDisk())
+  return { ...rig, options: (more = {}) => rig.options({ remoteUpdateInterval: 60, ...more }) }
 }
 
 const outputs = (dir: string): Line[] => taskLines<Line>(dir, '_output.jsonl')
@@ -66,6 +66,23 @@ const keysOf = (dir: string): string[] =>
     .sort()
 const SORTED = [...KEYS].sort()
 
+/** Calls by the way in which they went, each of which has to be counted at the price of it. */
+function sentBy(dir: string) {
+  const sent = stepsOf(dir, 'sent').map(({ requests, expectedNanoUsd, tier }) => {
+    const calls = Array.isArray(requests) ? requests.length : 0
+    return { calls, nanoUsd: Number(expectedNanoUsd) / calls, tier }
+  })
+  const dearest = Math.max(...sent.map(({ nanoUsd }) => nanoUsd))
+  // Prompts differ a little in length.
+  for (const { nanoUsd, tier } of sent) {
+    expect(nanoUsd / dearest).toBeGreaterThan(tier === 'flex' ? 0.45 : 0.9)
+    expect(nanoUsd / dearest).toBeLessThanOrEqual(tier === 'flex' ? 0.55 : 1)
+  }
+  const callsOf = (wanted: unknown) =>
+    sent.reduce((sum, { calls, tier }) => sum + (tier === wanted ? calls : 0), 0)
+  return { flex: callsOf('flex'), direct: callsOf(undefined) }
+}
+
 describe('a batch that will not make it', () => {
   test('is cut short: its answers are kept, and the rest goes by flex, in time', async () => {
     const { options, dir, clock, count, warnings } = world(SLOW)
@@ -84,6 +101,31 @@ describe('a batch that will not make it', () => {
     expect(count('POST', /cancel$/)).toBe(1)
     expect(stepsOf(dir, 'requeue').every(({ why }) => why === 'recalled')).toBe(true)
     expect(warnings('deadline')[0]).toMatch(/goes by flex.*as by batch/)
+  })
+
+  test('says once what it does, and what is expected of it', async () => {
+    const { options, warnings } = world(SLOW)
+    await new Forty(options({ deadline: '3h', maxBatchRequests: 8 })).run()
+    const said = warnings('deadline')
+    const cancelled = said.flatMap(
+      (text) => /batch(?:es)? ([\d, ]+) cancelled/.exec(text)?.[1]?.split(', ') ?? [],
+    )
+    expect(cancelled.length).toBeGreaterThan(1)
+    expect(new Set(cancelled).size).toBe(cancelled.length)
+    for (const text of said) expect(text).not.toMatch(/The 0 requests/)
+  })
+
+  test('is no failure of its requests: nobody is asked what to do about them', async () => {
+    class Strict extends Forty {
+      override processFailure() {
+        return reject('it failed')
+      }
+    }
+    const { options, dir, events } = world(SLOW)
+    const summary = await new Strict(options({ deadline: '3h' })).run()
+    expect(summary).toMatchObject({ outcome: 'complete', succeeded: 40, failed: 0 })
+    expect(stepsOf(dir, 'requeue').map(({ why }) => why)).toContain('recalled')
+    expect(events.filter(({ kind }) => kind === 'request-failed')).toEqual([])
   })
 
   test('is cut short again and again without its requests failing for that', async () => {
@@ -168,6 +210,40 @@ test('a body that names its own tier keeps it', async () => {
   const { options, dir } = world(SLOW)
   await new Own(options({ deadline: '8m' })).run()
   expect(ways(dir)).toEqual({ batch: 0, flex: 27, direct: 13 })
+  expect(sentBy(dir)).toEqual({ flex: 27, direct: 13 })
+})
+
+test('a call is counted as sent at the price of the way in which it goes', async () => {
+  const refusing = { faults: [{ fault: 'reply-flex-refused' as const, when: { first: 10_000 } }] }
+  const { options, dir } = world(SLOW, { scenario: refusing })
+  const summary = await new Forty(options({ deadline: '12m', directConcurrency: 8 })).run()
+  expect(summary).toMatchObject({ outcome: 'complete', succeeded: 40 })
+  // Those that were on the wire when flex was given up were counted as flex calls.
+  expect(sentBy(dir)).toEqual({ flex: 8, direct: 32 })
+})
+
+test('what waits for room among the enqueued tokens goes by flex as soon as there is no time for batches', async () => {
+  class Long extends Forty {
+    override *generateRequests() {
+      for (const key of KEYS)
+        yield { key, body: { ...ask(`${key} ${'word '.repeat(200)}`), max_completion_tokens: 50 } }
+    }
+  }
+  // Room for one batch of ten.
+  const { options, clock, events, seen } = world(SLOW, { limits: { enqueuedTokens: 3_000 } })
+  const changes: number[] = []
+  const clocked = {
+    onEvent: (event: ProgressEvent) => {
+      events.push(event)
+      if (event.kind === 'warning' && event.code === 'deadline') changes.push(clock.now())
+    },
+  }
+  const over = { deadline: '3h', maxBatchRequests: 10, remoteUpdateInterval: 47, reporters: [clocked] }
+  const summary = await new Long(options(over)).run()
+  expect(summary).toMatchObject({ outcome: 'complete', succeeded: 40 })
+  expect(events.some((one) => one.kind === 'waiting' && one.reason.startsWith('room for batch'))).toBe(true)
+  const [first] = seen.filter((one) => isKind(one, 'POST', CHAT))
+  expect((first?.atMs ?? 0) - (changes[0] ?? 0)).toBeLessThanOrEqual(2 * SECOND)
 })
 
 test('with a fast server everything goes by batch', async () => {

@@ -1,19 +1,14 @@
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import type { QueueFile } from '../../src/batch/queue-file.ts'
-import { OpenAIRemoteApi } from '../../src/openai/remote-api.ts'
-import type { Context } from '../../src/requester/context.ts'
 import { EnqueueTurn } from '../../src/requester/enqueue-turn.ts'
-import { claimOf, Governor } from '../../src/requester/governor.ts'
+import { claimOf } from '../../src/requester/governor.ts'
 import { Interrupted } from '../../src/requester/patience.ts'
 import { QuotaFile } from '../../src/requester/quota-board.ts'
-import { requesterSettings } from '../../src/requester/settings.ts'
-import { TaskStore } from '../../src/requester/store.ts'
-import { Valuer } from '../../src/requester/valuer.ts'
-import { resolveOptions } from '../../src/util/options.ts'
-import { PowerLossFs } from '../support/power-loss-fs.ts'
+import type { Fetch } from '../../src/util/fetch.ts'
+import { bareContext } from '../support/bare-context.ts'
 import { temporaryFolder } from '../support/task-harness.ts'
-import { VirtualClock } from '../support/virtual-clock.ts'
+import { clockOfFastDisk } from '../support/virtual-clock.ts'
 
 const MODEL = 'gpt-5-mini'
 const LIMIT = 100
@@ -22,60 +17,35 @@ const MINUTE_MS = 60_000
 interface Listed {
   readonly tag: string
   readonly status: string
+  /** How long before the clock begins it came to be, in minutes. Default: 0. */
+  readonly age?: number
 }
 
 interface World {
   readonly batches?: readonly Listed[]
   /** Others use the same file. */
   readonly shared?: boolean
+  /** How the server answers when batches are to be listed. Default: with the batches. */
+  readonly list?: Fetch
 }
 
 /** A run of a task whose account has a limit, and lists these batches. */
-async function waiting({ batches = [], shared = false }: World = {}) {
-  const clock = new VirtualClock()
-  const stop = new AbortController()
-  const env = { OPENAI_API_KEY: 'sk' }
-  const settings = requesterSettings(resolveOptions({ name: 'task', maxTokenSafety: 1 }, env).options)
-  const store = await TaskStore.open({
-    fs: new PowerLossFs(),
-    clock,
-    directory: '/d',
-    name: 'task',
-    guard: () => {},
-    keepTail: () => false,
-    isSideFile: () => false,
-  })
+async function waiting({ batches = [], shared = false, list }: World = {}) {
+  const clock = clockOfFastDisk()
   let listings = 0
-  const data = batches.map(({ tag, status }, index) => ({
-    id: `batch_${index}`,
-    object: 'batch',
-    endpoint: '/v1/chat/completions',
-    input_file_id: `file-${index}`,
-    completion_window: '24h',
-    status,
-    created_at: Math.floor(clock.now() / 1000),
-    metadata: { nightshift_tag: tag },
-  }))
-  const fetch = () => {
+  const data = batches.map((batch, index) => wireBatch(batch, index, clock.now()))
+  const lists: Fetch =
+    list ?? (() => Promise.resolve(Response.json({ object: 'list', data, has_more: false })))
+  const fetch: Fetch = (input, init) => {
     listings++
-    return Promise.resolve(Response.json({ object: 'list', data, has_more: false }))
+    return lists(input, init)
   }
   const path = shared ? join(temporaryFolder(), 'quota.json') : undefined
   const quota = new QuotaFile({ path, clock, task: 'ours' })
   /** Another task of the account. */
   const other = new QuotaFile({ path, clock, task: 'other' })
-  const governor = new Governor({ quota, safety: 1, onTrouble: () => {} })
-  const context: Context = {
-    store,
-    api: new OpenAIRemoteApi({ apiKey: 'sk', timeoutMs: 1000, fetch }),
-    clock,
-    settings,
-    valuer: new Valuer({ settings, clock, emit: () => {} }),
-    governor,
-    emit: () => {},
-    stop: stop.signal,
-    cut: stop.signal,
-  }
+  const { context, stop, events } = await bareContext({ clock, fetch, quota, options: { maxTokenSafety: 1 } })
+  const { governor } = context
   await quota.learn(MODEL, LIMIT, 'refusal')
   const turn = new EnqueueTurn(context)
   /** Asks until there is room; resolves with the minutes that took. */
@@ -84,8 +54,20 @@ async function waiting({ batches = [], shared = false }: World = {}) {
     while (!(await turn.take(file, tagOf(file), () => false)));
     return (clock.now() - begun) / MINUTE_MS
   }
-  return { clock, stop, quota, other, governor, turn, enqueue, listings: () => listings }
+  const warnings = () => events.filter(({ kind }) => kind === 'warning')
+  return { clock, stop, quota, other, governor, turn, enqueue, warnings, listings: () => listings }
 }
+
+const wireBatch = ({ tag, status, age = 0 }: Listed, index: number, now: number) => ({
+  id: `batch_${index}`,
+  object: 'batch',
+  endpoint: '/v1/chat/completions',
+  input_file_id: `file-${index}`,
+  completion_window: '24h',
+  status,
+  created_at: Math.floor((now - age * MINUTE_MS) / 1000),
+  metadata: { nightshift_tag: tag },
+})
 
 const fileOf = (id: number, input: number): QueueFile => ({
   phase: 'sealed',
@@ -187,5 +169,48 @@ describe('room that another task holds', () => {
     await other.reserve('unmade-1', MODEL, LIMIT)
     clock.jump(61 * MINUTE_MS)
     expect(await enqueue(fileOf(1, 80))).toBe(0)
+  })
+
+  test('is not free while its batch is there, also when the server dates that a little earlier', async () => {
+    const batches = [{ tag: 'alive-1', status: 'in_progress', age: 30 }]
+    const { enqueue, other, clock } = await waiting({ shared: true, batches })
+    await other.reserve('alive-1', MODEL, LIMIT)
+    clock.jump(61 * MINUTE_MS)
+    expect(await enqueue(fileOf(1, 80))).toBeGreaterThanOrEqual(15)
+  })
+
+  test.each<[string, Fetch]>([
+    ['refuses to', () => Promise.resolve(Response.json({ error: { message: 'no' } }, { status: 403 }))],
+    ['answers with something else', () => Promise.resolve(new Response('<html>welcome</html>'))],
+    [
+      'gives the same page for ever',
+      () =>
+        Promise.resolve(
+          Response.json({
+            object: 'list',
+            data: [wireBatch({ tag: 'x-1', status: 'in_progress' }, 0, Date.UTC(2026, 0, 1))],
+            has_more: true,
+          }),
+        ),
+    ],
+  ])('is waited for where the server %s when it is asked to list batches', async (_, list) => {
+    const { enqueue, other, warnings } = await waiting({ shared: true, list })
+    await other.reserve('unseen-1', MODEL, LIMIT)
+    expect(await enqueue(fileOf(1, 80))).toBeGreaterThanOrEqual(15)
+    expect(warnings()).toMatchObject([{ code: 'not_listed' }])
+  })
+
+  test('is waited for no longer when the clock is set back meanwhile', async () => {
+    const { enqueue, other, clock } = await waiting({
+      shared: true,
+      batches: [{ tag: 'dead-1', status: 'in_progress' }],
+    })
+    await other.reserve('dead-1', MODEL, LIMIT)
+    const begun = enqueue(fileOf(1, 80))
+    await clock.sleep(5 * MINUTE_MS)
+    const before = clock.now()
+    clock.jump(-20 * 60 * MINUTE_MS)
+    await begun
+    expect(clock.now() + 20 * 60 * MINUTE_MS - before).toBeLessThanOrEqual(16 * MINUTE_MS)
   })
 })

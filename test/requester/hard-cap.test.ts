@@ -15,6 +15,7 @@ import {
   type Spec,
   usedFor,
 } from '../support/money-world.ts'
+import { fewStrikes } from '../support/strikes.ts'
 import { stepsOf, taskLines } from '../support/task-harness.ts'
 
 type Fault = Scenario['faults'][number]
@@ -84,11 +85,7 @@ const specs = fc.array(
   { minLength: 1, maxLength: 12 },
 )
 
-/** Strikes the first so many, or these. */
-const few = fc.oneof(
-  fc.integer({ min: 1, max: 3 }).map((first) => ({ first })),
-  fc.uniqueArray(fc.integer({ min: 1, max: 9 }), { minLength: 1, maxLength: 3 }).map((nth) => ({ nth })),
-)
+const few = fewStrikes(3)
 
 const error = { message: 'Not now.' }
 const CALLS = ['POST /v1/chat/completions', 'POST /v1/responses', 'POST /v1/embeddings'] as const

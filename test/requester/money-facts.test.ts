@@ -3,6 +3,7 @@ import { accept } from '../../src/batch/verdict.ts'
 import { type EmulatedRequest, rawBody, type Scenario, withUsage } from '../../src/emulator/index.ts'
 import { TaskManager } from '../../src/task/task-manager.ts'
 import type { TaskResponse } from '../../src/task/task-types.ts'
+import type { Fetch } from '../../src/util/fetch.ts'
 import { moments } from '../support/money-world.ts'
 import { type Harness, harness, ledgerSteps, names, readTaskFile, stepsOf } from '../support/task-harness.ts'
 
@@ -32,6 +33,18 @@ const tasksOf = ({ count = 50, model = 'gpt-5-mini', limited = true, flex = fals
   }
   return { Fifty, costs }
 }
+
+/** A server that counts but one token of each batch. */
+const miscounting =
+  (fetch: Fetch = globalThis.fetch): Fetch =>
+  async (input, init) => {
+    const response = await fetch(input, init)
+    const path = new URL(input instanceof Request ? input.url : input).pathname
+    if (!/^\/v1\/batches\/?/.test(path)) return response
+    const text = await response.text()
+    const counted = text.replace(/"(input|output|total)_tokens":\d+/g, '"$1_tokens":1')
+    return new Response(counted, { status: response.status, headers: { 'content-type': 'application/json' } })
+  }
 
 const spending = ({ dir }: Harness) => moments(dir).state.spending
 const DIRECT = { forceDirect: true } as const
@@ -179,6 +192,16 @@ describe('what cannot be said to be within the cap', () => {
   })
 })
 
+test('a server that charges nothing needs no money: a cap of 0 holds nothing back', async () => {
+  const scenario: Scenario = { faults: [{ fault: 'reply-form', is: 'no-usage', when: { nth: 2 } }] }
+  const rig = harness({ scenario })
+  const { Fifty, costs } = tasksOf({ count: 3, model: 'my-own' })
+  const free = { costInputDirectMtoken: 0, costOutputDirectMtoken: 0, maxSpend: 0 }
+  const summary = await new Fifty(rig.options(free)).run()
+  expect(summary).toMatchObject({ complete: true, succeeded: 3, cost: 0 })
+  expect(costs).toEqual([0, 0, 0])
+})
+
 describe('answers without usage', () => {
   const scenario: Scenario = { faults: [{ fault: 'reply-form', is: 'no-usage', when: { nth: [2, 5] } }] }
   test.each([
@@ -210,6 +233,16 @@ describe('the count of a batch by the server', () => {
     expect(uncertainNanoUsd).toBeGreaterThanOrEqual(12_500)
     expect(uncertainNanoUsd).toBeLessThan(12_510)
   })
+
+  test('that is below the sum of its answers does not tell that nothing was lost', async () => {
+    const scenario: Scenario = { faults: [{ fault: 'line-form', is: 'missing', when: { nth: 1 } }] }
+    const rig = harness({ answer: () => withUsage('yes', { input: 20, output: 10 }), scenario })
+    const { Fifty } = tasksOf({ count: 4 })
+    const { fetch, ...options } = rig.options()
+    await new Fifty({ ...options, fetch: miscounting(fetch) }).run()
+    // Half of 100 output tokens at 2 USD per million at the least.
+    expect(spending(rig).uncertainNanoUsd).toBeGreaterThan(100_000)
+  })
 })
 
 test('a call whose answer was lost is charged once, though the process ends before it is made again', async () => {
@@ -224,4 +257,14 @@ test('a call whose answer was lost is charged once, though the process ends befo
   expect(stepsOf(rig.dir, 'uncertain')).toHaveLength(1)
   await new Fifty(rig.options({ ...DIRECT, maxSpend: 1 })).run()
   expect(ledgerSteps(rig.dir).filter(({ kind }) => kind === 'uncertain')).toHaveLength(1)
+})
+
+test('answers at the priority tier, for which there is no price, are warned of once', async () => {
+  const rig = harness({
+    answer: () =>
+      rawBody({ ...flexBody({ input: 10, cachedInput: 0, output: 1 }), service_tier: 'priority' }),
+  })
+  const { Fifty } = tasksOf({ count: 3 })
+  expect(await new Fifty(rig.options(DIRECT)).run()).toMatchObject({ complete: true })
+  expect(rig.warnings('priority_tier')).toEqual([expect.stringContaining('--max-spend does not hold')])
 })

@@ -1,58 +1,14 @@
 import { describe, expect, test } from 'vitest'
 import { RemoteError } from '../../src/errors.ts'
-import { OpenAIRemoteApi } from '../../src/openai/remote-api.ts'
-import type { ProgressEvent } from '../../src/progress/events.ts'
 import { AccountGate } from '../../src/requester/account-gate.ts'
-import type { Context } from '../../src/requester/context.ts'
-import { Governor } from '../../src/requester/governor.ts'
 import { Interrupted, Patience, pauseMs, WaitedTooLong, withPatience } from '../../src/requester/patience.ts'
-import { QuotaFile } from '../../src/requester/quota-board.ts'
-import { requesterSettings } from '../../src/requester/settings.ts'
-import { TaskStore } from '../../src/requester/store.ts'
-import { Valuer } from '../../src/requester/valuer.ts'
-import { resolveOptions } from '../../src/util/options.ts'
-import { PowerLossFs } from '../support/power-loss-fs.ts'
-import { VirtualClock } from '../support/virtual-clock.ts'
+import { bareContext } from '../support/bare-context.ts'
 
 const HOUR_MS = 3_600_000
 const down = (retryAfterMs?: number) =>
   new RemoteError('http_error', 'out of order', { status: 503, retryAfterMs, retryable: true })
 
-/** What waiting needs of a run, with a `maxWait` of an hour. */
-async function waiting() {
-  const clock = new VirtualClock()
-  const stop = new AbortController()
-  const events: ProgressEvent[] = []
-  const { options } = resolveOptions({ name: 'task', maxWait: 3600 }, { OPENAI_API_KEY: 'sk' })
-  const store = await TaskStore.open({
-    fs: new PowerLossFs(),
-    clock,
-    directory: '/d',
-    name: 'task',
-    guard: () => {},
-    keepTail: () => false,
-    isSideFile: () => false,
-  })
-  const fetch = () => Promise.reject(new Error('nothing is to be called'))
-  const settings = requesterSettings(options)
-  const emit = (event: ProgressEvent) => void events.push(event)
-  const context: Context = {
-    store,
-    api: new OpenAIRemoteApi({ apiKey: 'sk', timeoutMs: 1000, fetch }),
-    clock,
-    settings,
-    valuer: new Valuer({ settings, clock, emit }),
-    governor: new Governor({
-      quota: new QuotaFile({ path: undefined, clock, task: 'task' }),
-      safety: 1,
-      onTrouble: () => {},
-    }),
-    emit,
-    stop: stop.signal,
-    cut: new AbortController().signal,
-  }
-  return { context, clock, stop, events }
-}
+const waiting = () => bareContext({ options: { maxWait: 3600 } })
 
 describe('a pause', () => {
   test('grows to a minute; a server may ask for more, but not for haste', () => {
@@ -130,6 +86,29 @@ describe('the gate to the account', () => {
     }
     expect(clock.now() - begin).toBe(500 * 30_000)
     expect(500 * 30_000).toBeGreaterThan(context.settings.maxWaitMs)
+  })
+
+  test('holds who waits already for as long as the newest word says', async () => {
+    const { context, clock } = await waiting()
+    const gate = new AccountGate(context)
+    const begin = clock.now()
+    gate.refused('no money', false)
+    const passed = gate.pass()
+    await clock.sleep(20_000)
+    gate.refused('no money', false)
+    await passed
+    expect(clock.now() - begin).toBe(50_000)
+  })
+
+  test('lets who waits already go when a clean batch comes', async () => {
+    const { context, clock } = await waiting()
+    const gate = new AccountGate(context)
+    const begin = clock.now()
+    gate.refused('no money', false)
+    const passed = gate.pass().then(() => clock.now())
+    await clock.sleep(20_000)
+    gate.answered()
+    expect((await passed) - begin).toBeLessThan(30_000)
   })
 
   test('gives up after maxWait', async () => {

@@ -12,6 +12,7 @@ import { runProgram, startProgram } from '../support/program.ts'
 import { VirtualClock } from '../support/virtual-clock.ts'
 
 const HAMMER = fileURLToPath(new URL('../support/quota-hammer.ts', import.meta.url))
+const VICTIM = fileURLToPath(new URL('../support/quota-victim.ts', import.meta.url))
 const MODEL = 'gpt-5-mini'
 const MINUTE_MS = 60_000
 /** Longer than a busy machine takes. */
@@ -85,6 +86,25 @@ describe('tasks that share a file', () => {
     const given = (await Promise.all(asked)).filter(({ ok }) => ok)
     expect(given).toHaveLength(5)
     expect(await tagsIn(world.path)).toHaveLength(5)
+  })
+
+  test('are not held up by one that asks for more than the whole limit', async () => {
+    await using world = await setUp()
+    const [one, two] = [world.task('one'), world.task('two')]
+    await one.learn(MODEL, 100, 'refusal')
+    expect(await one.reserve('a', MODEL, 101)).toEqual({ ok: false, limit: 100, reserved: 0 })
+    expect(await two.reserve('b', MODEL, 40)).toEqual({ ok: true })
+    expect(await one.reserve('a', MODEL, 61)).toMatchObject({ ok: false, reserved: 40 })
+    expect(await two.reserve('c', MODEL, 40)).toMatchObject({ ok: false })
+    expect(await one.reserve('d', MODEL, 40)).toEqual({ ok: true })
+  })
+
+  test('never wait for their own lock: what they do at once is done one after another', async () => {
+    await using world = await setUp({ waitMs: 0 })
+    const task = world.task('one')
+    await Promise.all(['a', 'b', 'c'].map((tag) => task.reserve(tag, MODEL, 10)))
+    expect(await tagsIn(world.path)).toEqual(['a', 'b', 'c'])
+    expect(world.troubles).toEqual([])
   })
 
   test('leave the disk alone until there is something to note', async () => {
@@ -246,6 +266,21 @@ describe('processes that share a file', () => {
     await world.task('after').learn(MODEL, 100, 'refusal')
     expect(await readdir(join(world.folder, 'state'))).toEqual(['quota-0123.json'])
   })
+
+  test('find the old board or the new one, whole, when others are killed in the middle of writing it', async () => {
+    await using world = await setUp()
+    const steady = runProgram(HAMMER, [world.path, 'steady', '16'])
+    const instants = ['open', 'append', 'sync', 'rename', 'syncDirectory']
+    const victims = instants.map((instant) => runProgram(VICTIM, [world.path, instant, instant]))
+    expect((await Promise.all(victims)).map(({ signal }) => signal)).toEqual(instants.map(() => 'SIGKILL'))
+    const { code, stderr } = await steady
+    expect(stderr).not.toContain('trouble')
+    expect(code).toBe(0)
+    await world.task('after').learn(MODEL, 100, 'refusal')
+    expect(await tagsIn(world.path)).toEqual([...kept(stderr), 'syncDirectory-1'].sort())
+    expect(await readdir(join(world.folder, 'state'))).toEqual(['quota-0123.json'])
+    expect(world.troubles).toEqual([])
+  }, 60_000)
 
   test('never pass the limit together', async () => {
     await using world = await setUp()

@@ -116,6 +116,25 @@ describe('a requester by itself', () => {
     expect(rig.count('POST', '/v1/chat/completions')).toBe(1)
   })
 
+  test('asks once for a key that two calls bring at one time', async () => {
+    const rig = harness()
+    await using requester = requesterOf(rig)
+    await requester.open()
+    const one = [{ key: 'one', body: ask('one') }]
+    await Promise.all([
+      requester.direct(one),
+      requester.direct(one),
+      requester.add({ key: 'one', body: ask('one') }),
+    ])
+    const keys: string[] = []
+    for await (const result of requester.results()) {
+      keys.push(result.key)
+      await requester.judge(result, accept())
+    }
+    expect(keys).toEqual(['one'])
+    expect(requester.state.counters.requests).toBe(1)
+  })
+
   test('lets requests be added while results come in', async () => {
     const rig = harness()
     await using requester = requesterOf(rig)

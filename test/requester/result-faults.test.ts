@@ -3,7 +3,17 @@ import { accept } from '../../src/batch/verdict.ts'
 import type { Intercept, Scenario } from '../../src/emulator/index.ts'
 import { TaskManager } from '../../src/task/task-manager.ts'
 import type { TaskResponse } from '../../src/task/task-types.ts'
-import { ask, harness, kindOf, names, questionOf, stepsOf, taskLines } from '../support/task-harness.ts'
+import { moments } from '../support/money-world.ts'
+import {
+  ask,
+  type Harness,
+  harness,
+  kindOf,
+  names,
+  questionOf,
+  stepsOf,
+  taskLines,
+} from '../support/task-harness.ts'
 
 class Ten extends TaskManager {
   *generateRequests() {
@@ -350,12 +360,51 @@ test('a batch that failed for want of room, with an error file without a line, i
 })
 
 describe('a batch that the server does not know', () => {
+  /** A run that ends when its batch is at the server. */
+  async function stoppedAtBatch(options: Harness['options']): Promise<void> {
+    const stop = new AbortController()
+    const onEvent = (event: object) => void ('remoteId' in event && stop.abort())
+    await new Ten(options({ stop: stop.signal, reporters: [{ onEvent }] })).run()
+  }
+
   const unknown = (ms: number): Fault => ({ fault: 'listing-lag', what: 'batch', from: ['list', 'get'], ms })
 
   test('is waited for when it is new', async () => {
     const { options, count } = harness({ answer: questionOf, scenario: { faults: [unknown(20_000)] } })
     expect(await new Ten(options()).run()).toMatchObject({ complete: true, succeeded: 10 })
     expect(count('POST', '/v1/batches')).toBe(1)
+  })
+
+  test('is waited for, and then cancelled, by a wipe too', async () => {
+    let left = 2
+    const intercept: Intercept = async (request, next) =>
+      isWiping && request.url.includes('/batches/') && left-- > 0
+        ? Response.json({ error: { message: 'No batch found' } }, { status: 404 })
+        : next()
+    let isWiping = false
+    const { options, emulator } = harness({ intercept, latency: { runMs: 3_600_000 } })
+    await stoppedAtBatch(options)
+    isWiping = true
+    expect(await new Ten(options({ wipeRequests: true, run: false })).run()).toMatchObject({ pending: 0 })
+    const batches = await emulator.fetch('http://console.test/v1/batches')
+    expect(await batches.json()).toMatchObject({ data: [{ status: 'cancelled' }] })
+  })
+
+  test('is charged what was set aside for it when a wipe gives it up', async () => {
+    const intercept: Intercept = async (request, next) =>
+      isWiping && request.url.includes('/batches/')
+        ? Response.json({ error: { message: 'No batch found' } }, { status: 404 })
+        : next()
+    let isWiping = false
+    const { options, dir } = harness({ intercept, latency: { runMs: 3_600_000 } })
+    await stoppedAtBatch(options)
+    isWiping = true
+    const wipe = { wipeRequests: true, run: false, maxSpend: 1 }
+    expect(await new Ten(options(wipe)).run()).toMatchObject({ pending: 0 })
+    const [reserve] = stepsOf(dir, 'reserve')
+    expect(reserve?.reserved).toBeGreaterThan(0)
+    const budget = { uncertainNanoUsd: reserve?.reserved, reservedNanoUsd: 0 }
+    expect(moments(dir).moments.at(-1)).toMatchObject(budget)
   })
 
   test('is gone when it stays unknown for the whole grace', async () => {

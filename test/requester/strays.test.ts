@@ -4,6 +4,7 @@ import { accept, retry, type Verdict } from '../../src/batch/verdict.ts'
 import { type EmulatorOptions, httpAnswer, type Intercept } from '../../src/emulator/index.ts'
 import { TaskManager } from '../../src/task/task-manager.ts'
 import type { TaskResponse } from '../../src/task/task-types.ts'
+import { moments } from '../support/money-world.ts'
 import {
   ask,
   crashing,
@@ -26,6 +27,14 @@ class Ten extends TaskManager {
 
   processResponse({ key, text }: TaskResponse): Verdict | Promise<Verdict> {
     return accept({ key, text })
+  }
+}
+
+/** May cost no more than can be said. */
+class Limited extends Ten {
+  override *generateRequests() {
+    for (const { key, body } of super.generateRequests())
+      yield { key, body: { ...body, max_completion_tokens: 100 } }
   }
 }
 
@@ -226,15 +235,15 @@ describe('a batch that turns up when its queue file has another', () => {
 
 describe('a batch that turns up when its queue file has no other', () => {
   /** The first attempt was given up, and no second was begun. */
-  async function givenUp(): Promise<Lag> {
+  async function givenUp(Task: typeof Ten = Ten): Promise<Lag> {
     const lag = lagging(QUICK)
     const { rig } = lag
     const stop = new AbortController()
     const onEvent = (event: { kind: string; reason?: string }) => {
       if (event.reason?.startsWith('making sure')) stop.abort()
     }
-    await new Ten(rig.options({ stop: stop.signal, reporters: [{ onEvent }] })).run()
-    await new Ten(rig.options({ onlyProcess: true })).run()
+    await new Task(rig.options({ stop: stop.signal, reporters: [{ onEvent }] })).run()
+    await new Task(rig.options({ onlyProcess: true })).run()
     expect(kinds(rig.dir).slice(-2)).toEqual(['fenced', 'abandoned'])
     return lag
   }
@@ -267,6 +276,18 @@ describe('a batch that turns up when its queue file has no other', () => {
       await expectTen(rig, dir)
     },
   )
+
+  test('has money set aside in the same moment, though its create was sent when there was no cap', async () => {
+    const { rig, show } = await givenUp(Limited)
+    show()
+    const summary = await new Limited(rig.options({ maxSpend: 1 })).run()
+    expect(summary).toMatchObject({ complete: true, succeeded: 10 })
+    const { moments: all } = moments(rig.dir)
+    const adopted = all.find(({ kinds }) => kinds.includes('created'))
+    // Half of 100 x 2 USD per million output tokens, for each of ten.
+    expect(adopted?.reservedNanoUsd).toBeGreaterThan(10 * 100_000)
+    expect(all.at(-1)).toMatchObject({ reservedNanoUsd: 0, uncertainNanoUsd: 0 })
+  })
 
   test('is taken without anybody waiting for it when its queue file is done', async () => {
     const { rig, created, show } = lagging(QUICK)
@@ -383,6 +404,43 @@ test.each([
     expect(leftovers(rig.dir)).toEqual([])
   },
 )
+
+describe('a stray that the server says it does not know', () => {
+  /** As told by whatever is asked about it alone: `times` times. */
+  function forgetful(times: number) {
+    let left = times
+    const lag: Lag = lagging({ latency: { runMs: 0, perRequestMs: 4_000 } }, async (request, next) => {
+      const { method, path } = kindOf(request)
+      const isAbout = created[0] !== undefined && path.startsWith(`/v1/batches/${created[0]}`)
+      if (!isAbout || (method === 'GET' ? left-- : left) <= 0) return next()
+      return Response.json({ error: { message: 'No batch found' } }, { status: 404 })
+    })
+    const { created, rig, show } = lag
+    const onEvent = (event: object) => void ('remoteId' in event && show())
+    const run = () => new Limited(rig.options({ maxSpend: 1, reporters: [{ onEvent }] })).run()
+    return { ...lag, run }
+  }
+
+  test('for a moment only, is cancelled all the same, and its answers are taken', async () => {
+    const { rig, run } = forgetful(2)
+    expect(await run()).toMatchObject({ complete: true, succeeded: 10 })
+    expect(await statuses(rig)).toEqual(['cancelled', 'completed'])
+    expect(stepsOf(rig.dir, 'stray-received')).toHaveLength(1)
+    expect(moments(rig.dir).state.spending.uncertainNanoUsd).toBe(0)
+  })
+
+  test('for the whole grace, is charged the most that it can have cost', async () => {
+    const { rig, run } = forgetful(Number.POSITIVE_INFINITY)
+    expect(await run()).toMatchObject({ complete: true, succeeded: 10 })
+    expect(stepsOf(rig.dir, 'stray-ended')).toMatchObject([{ status: 'cancelled', gone: true }])
+    const [intent] = stepsOf(rig.dir, 'intent')
+    expect(intent?.reserved).toBeGreaterThan(10 * 100_000)
+    expect(moments(rig.dir).moments.at(-1)).toMatchObject({
+      uncertainNanoUsd: intent?.reserved,
+      reservedNanoUsd: 0,
+    })
+  })
+})
 
 describe('a crash while a stray is being settled', () => {
   const points = Array.from({ length: 9 }, (_, nth) => nth + 1)

@@ -3,11 +3,11 @@ import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
-import { nodeFileSystem } from '../../src/state/file-system.ts'
+import { type FileSystem, nodeFileSystem } from '../../src/state/file-system.ts'
 import { SharedJson, type SharedJsonOptions } from '../../src/state/shared-json.ts'
 import { TaskLock } from '../../src/state/task-lock.ts'
 import { temporaryFolder } from '../support/folder.ts'
-import { FaultyFs } from '../support/power-loss-fs.ts'
+import { FaultyFs, systemError } from '../support/power-loss-fs.ts'
 import { VirtualClock } from '../support/virtual-clock.ts'
 
 const schema = z.object({ version: z.literal(1), sum: z.int() })
@@ -18,6 +18,25 @@ const clock = new VirtualClock()
 const shared = (path: string, extra: Partial<SharedJsonOptions<Sum>> = {}) =>
   new SharedJson<Sum>({ fs: nodeFileSystem, path, schema, version: 1, empty, clock, ...extra })
 const adding = (by: number) => (data: Sum) => ({ data: { ...data, sum: data.sum + by } })
+/** A disk that finds out only when a file is closed that there is no room. */
+const withoutClosing = (fs: FileSystem): FileSystem => ({
+  ...fs,
+  open: async (path, openMode) => {
+    const file = await fs.open(path, openMode)
+    const close = async () => {
+      await file.close()
+      throw systemError('EDQUOT', path)
+    }
+    return {
+      read: (into, position) => file.read(into, position),
+      append: (bytes) => file.append(bytes),
+      truncate: (length) => file.truncate(length),
+      sync: () => file.sync(),
+      size: () => file.size(),
+      close,
+    }
+  },
+})
 const mode = async (path: string) => (await stat(path)).mode & 0o777
 
 describe('a shared JSON file', () => {
@@ -86,7 +105,9 @@ describe('a shared JSON file', () => {
     const path = join(folder.path, 'sum.json')
     const holder = await TaskLock.acquire({ directory: folder.path, name: 'sum.json', clock })
     const before = clock.now()
-    await expect(shared(path, { waitMs: 500 }).update(adding(1))).rejects.toMatchObject({ code: 'locked' })
+    const given = shared(path, { waitMs: 500 }).update(adding(1))
+    await expect(given).rejects.toMatchObject({ code: 'locked', message: expect.stringContaining(path) })
+    await expect(given).rejects.not.toThrow(/--lock-timeout/)
     expect(clock.now() - before).toBe(500)
     const waiting = shared(path, { waitMs: 600_000 }).update(adding(1))
     await holder.release()
@@ -118,6 +139,16 @@ describe('a shared JSON file', () => {
     await expect(file.update(adding(1))).rejects.toMatchObject({ code: 'write_failed' })
     expect(await readdir(folder.path)).toEqual(['sum.json'])
     expect((await file.update(adding(1))).data.sum).toBe(2)
+  })
+
+  test('that cannot be closed, as on a network disk, was not written: an error of its own kind', async () => {
+    await using folder = await temporaryFolder()
+    const path = join(folder.path, 'sum.json')
+    await shared(path).update(adding(1))
+    const fs = withoutClosing(nodeFileSystem)
+    await expect(shared(path, { fs }).update(adding(1))).rejects.toMatchObject({ code: 'disk_full' })
+    expect((await shared(path).read()).sum).toBe(1)
+    expect(await readdir(folder.path)).toEqual(['sum.json'])
   })
 
   test('removes what a killed writer left half done', async () => {

@@ -5,6 +5,7 @@ import { mkdtemp, readdir, readFile, utimes } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { Worker } from 'node:worker_threads'
 import { afterEach, describe, expect, test } from 'vitest'
 import { type LockHolder, TaskLock, type TaskLockOptions } from '../../src/state/task-lock.ts'
 import { currentProcess, isGone } from '../../src/util/process-identity.ts'
@@ -105,6 +106,26 @@ describe('losing it', () => {
     expect(() => lock.check()).toThrow('replaced')
     await lock.release()
     expect(existsSync(join(home, 'task.lock'))).toBe(true)
+  })
+
+  test('one that another process moved aside by mistake, and puts back, is not lost', async () => {
+    const home = await makeHome()
+    const lock = await acquire(home)
+    const [from, aside] = [join(home, 'task.lock'), join(home, 'task.lock.stale-1')]
+    const mover = new Worker(
+      `const { parentPort, workerData: [from, aside] } = require('node:worker_threads')
+       const { renameSync } = require('node:fs')
+       renameSync(from, aside)
+       parentPort.postMessage('moved')
+       parentPort.once('message', () => setTimeout(() => renameSync(aside, from), 20))`,
+      { eval: true, workerData: [from, aside] },
+    )
+    await once(mover, 'message')
+    mover.postMessage('go')
+    lock.check()
+    await lock.release()
+    expect(await readdir(home)).toEqual([])
+    await mover.terminate()
   })
 
   test('a lock whose lease ran out is taken over, and its holder stops', async () => {

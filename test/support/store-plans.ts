@@ -34,8 +34,9 @@ export const prepared = (key: string, over: Partial<PreparedRequest> = {}): Prep
   ...over,
 })
 
-export const addTo = (draft: Draft, ...requests: readonly PreparedRequest[]): void =>
+export function addTo(draft: Draft, ...requests: readonly PreparedRequest[]): void {
   enqueueNew(draft, requests, valuer)
+}
 
 function freeKeys(draft: Draft, size: number): string[] {
   const keys: string[] = []

@@ -44,9 +44,8 @@ export function temporaryFolder(): string {
 }
 
 /** A folder, a clock and an emulator for one test. */
-export function harness(emulatorOptions: EmulatorOptions = {}): Harness {
+export function harness(emulatorOptions: EmulatorOptions = {}, clock = new VirtualClock()): Harness {
   const dir = temporaryFolder()
-  const clock = new VirtualClock()
   const emulator = createEmulator({ clock, ...emulatorOptions })
   onTestFinished(() => emulator.close())
   const seen: Seen[] = []

@@ -61,16 +61,18 @@ export const unlimitedSend: SendLimits = {
 interface PlainValuerOptions extends Partial<Omit<ValuerOptions, 'settings'>> {
   readonly seal?: Partial<SealLimits>
   readonly limits?: Partial<SendLimits>
+  readonly tokenEstimatorWarn?: ValuerOptions['settings']['tokenEstimatorWarn']
 }
 
 /** A real valuer with one price for all models: 1 USD per million prompt tokens, 4 for output, half in batches. */
-export function plainValuer({ seal, limits, ...over }: PlainValuerOptions = {}): Valuer {
+export function plainValuer(options: PlainValuerOptions = {}): Valuer {
+  const { seal, limits, tokenEstimatorWarn = 'never', ...over } = options
   return new Valuer({
     settings: {
       prices: { inputPerMtok: 1, outputPerMtok: 4 },
       assumedCompletionRatio: 0.5,
       maxTokenSafety: 1.1,
-      tokenEstimatorWarn: 'never',
+      tokenEstimatorWarn,
       limits: { ...unlimitedSend, ...limits },
       seal: { ...unlimitedSeal, ...seal },
     },

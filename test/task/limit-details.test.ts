@@ -89,3 +89,23 @@ describe('a run that was stopped by a limit says by which', () => {
     expect({ outcome, details }).toEqual({ outcome: 'complete', details: [] })
   })
 })
+
+test('a hard cap over requests that were added without one says why they wait and what to do', async () => {
+  const { options } = harness()
+  class Open extends TaskManager {
+    *generateRequests() {
+      for (const key of names(3)) yield { key, body: ask(key) }
+    }
+
+    processResponse({ key }: TaskResponse) {
+      return accept(key)
+    }
+  }
+  const { pending } = await new Open(options({ maxSessionRequests: 0 })).run()
+  expect(pending).toBe(3)
+  const { outcome, details } = await new Open(options({ maxSpend: 1 })).run()
+  expect(outcome).toBe('limits')
+  expect(details).toEqual([
+    'max spend: what requests of the next batch may cost at most is not known; go on without the cap, or --wipe-requests and give each a maximum of output tokens (--max-spend)',
+  ])
+})

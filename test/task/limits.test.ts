@@ -133,7 +133,7 @@ describe('limits of one batch', () => {
   })
 
   test('a request that is larger than a batch may be fails alone, at once', async () => {
-    const { options, dir } = harness()
+    const { options, dir, events } = harness()
     class OneHuge extends Twenty {
       override *generateRequests() {
         yield { key: 'huge', body: ask('x'.repeat(1_000_001)), sample: 's', meta: { page: 1 } }
@@ -144,6 +144,9 @@ describe('limits of one batch', () => {
     expect(summary).toMatchObject({ complete: true, requests: 21, succeeded: 20, failed: 1 })
     expect(taskLines(dir, '_failed.jsonl')).toEqual([
       { key: 'huge', sample: 's', reason: expect.stringMatching(/^too_large: /), attempts: 0 },
+    ])
+    expect(events.filter(({ kind }) => kind === 'request-failed')).toMatchObject([
+      { key: 'huge', final: true },
     ])
     expect(await new OneHuge(options({ maxBatchMb: 1, maxMbSafety: 1 })).run()).toMatchObject({ added: 0 })
   })

@@ -281,6 +281,22 @@ describe('a pilot that is stopped', () => {
     },
   )
 
+  test('by a generator that fails before it yields says so, as a run does', async () => {
+    class Broken extends Hundred {
+      override generateRequests(): Generator<TaskRequest> {
+        throw new Error('no paper')
+      }
+    }
+    const run = (over: Partial<TaskManagerOptions>) => new Broken(harness().options(over)).run()
+    const failure = {
+      code: 'hook_failed',
+      message: expect.stringContaining('generateRequests failed: no paper'),
+    }
+    await expect(run({ pilot: 10 })).rejects.toMatchObject(failure)
+    await expect(run({ quote: true })).rejects.toMatchObject(failure)
+    await expect(run({})).rejects.toMatchObject(failure)
+  })
+
   test('by a generator that fails has sent nothing', async () => {
     class Broken extends Hundred {
       override *generateRequests() {

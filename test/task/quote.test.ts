@@ -90,6 +90,25 @@ describe('a quote', () => {
     expect(rig.seen.length).toBe(sent)
   })
 
+  test.each([{ wipeRequests: true }, { wipeFailed: true }, { wipeTask: true }])(
+    'after a wipe has what is pending in its figures, and only there: %o',
+    async (wipe) => {
+      const rig = harness()
+      const Ten = taskOf(ten)
+      await new Ten(rig.options({ maxSessionRequests: 0 })).run()
+      expect(await quoteOf(rig, ten, wipe)).toMatchObject({ requests: 10, pending: 0 })
+    },
+  )
+
+  test('says that it knows nothing of a deadline, when there is one', async () => {
+    const text = async (over: Partial<TaskManagerOptions>) =>
+      (await quoteOf(harness(), ten, over)).assumptions.join('\n')
+    expect(await text({ deadline: '6h' })).toContain('--deadline')
+    expect(await text({})).not.toContain('--deadline')
+    // All goes directly anyhow.
+    expect(await text({ deadline: '6h', forceDirect: true })).not.toContain('--deadline')
+  })
+
   test('stops when the run is to stop', async () => {
     const rig = harness()
     const stop = new AbortController()

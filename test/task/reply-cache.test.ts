@@ -4,8 +4,8 @@ import { DatabaseSync } from 'node:sqlite'
 import { crc32 } from 'node:zlib'
 import { expect, test } from 'vitest'
 import { z } from 'zod'
-import { accept, retry } from '../../src/batch/verdict.ts'
-import { type EmulatedRequest, type EmulatorOptions, httpAnswer } from '../../src/emulator/index.ts'
+import { accept, reject, retry } from '../../src/batch/verdict.ts'
+import { type EmulatedRequest, type EmulatorOptions, httpAnswer, rawBody } from '../../src/emulator/index.ts'
 import { REPLY_CACHE_FILE } from '../../src/state/reply-cache.ts'
 import { TaskManager, type TaskManagerOptions } from '../../src/task/task-manager.ts'
 import type { TaskFailure, TaskResponse } from '../../src/task/task-types.ts'
@@ -88,6 +88,31 @@ test('a task that asks the same three times has three answers, and the next one 
   expect(textsOf(second.taskDir)).toEqual(textsOf(first.taskDir))
 })
 
+test('requests that are put back have answers of their own, not those of others that ask the same', async () => {
+  let fails = true
+  const questions: string[] = []
+  const { inFolder } = world({
+    answer: (request) => `answer ${questions.push(questionOf(request))}`,
+  })
+  class Thrice extends Asking {
+    override questions = ['a', 'a', 'a']
+    override processResponse(response: TaskResponse<unknown>) {
+      const isFirst = response.key === 'k0' || response.key === 'k1'
+      return fails && isFirst ? reject('not now') : super.processResponse(response)
+    }
+  }
+  const first = inFolder()
+  await new Thrice(first).run()
+  fails = false
+  await new Thrice({ ...first, retryFailed: true }).run()
+  expect(questions).toHaveLength(5)
+  expect(new Set(taskLines(first.taskDir, '_output.jsonl').map(({ text }) => text)).size).toBe(3)
+  const second = inFolder()
+  await new Thrice(second).run()
+  expect(questions).toHaveLength(5)
+  expect(textsOf(second.taskDir)).toEqual(textsOf(first.taskDir))
+})
+
 test('only what is not known is asked, whatever it is mixed with', async () => {
   const { questions, inFolder } = world()
   const many = names(1_300, 'q')
@@ -126,6 +151,39 @@ test('what is accepted in place of an answer is not kept', async () => {
   const second = inFolder()
   await new Content(second).run()
   expect(textsOf(second.taskDir)).toEqual(['k0: at last', 'k1: at last', 'k2: at last'])
+})
+
+test.each([
+  [
+    'refused',
+    { message: { role: 'assistant', content: null, refusal: 'I would rather not' }, finish_reason: 'stop' },
+  ],
+  [
+    'cut at the limit of tokens',
+    { message: { role: 'assistant', content: 'once upon' }, finish_reason: 'length' },
+  ],
+  ['cut by the filter', { message: { role: 'assistant', content: 'once' }, finish_reason: 'content_filter' }],
+])('an answer that was %s is not kept, though the task accepted it', async (_, choice) => {
+  const asked: string[] = []
+  const { inFolder } = world({
+    answer: (request) => {
+      const isWhole = asked.push(questionOf(request)) > 3
+      const said = { message: { role: 'assistant', content: 'a whole one' }, finish_reason: 'stop' }
+      return rawBody({
+        id: 'chatcmpl-1',
+        object: 'chat.completion',
+        model: 'gpt-5-mini',
+        choices: [{ index: 0, ...(isWhole ? said : choice) }],
+        usage: { prompt_tokens: 9, completion_tokens: 2, total_tokens: 11 },
+      })
+    },
+  })
+  await new Asking(inFolder()).run()
+  const second = inFolder()
+  await new Asking(second).run()
+  await new Asking(inFolder()).run()
+  expect(textsOf(second.taskDir)).toEqual(['k0', 'k1', 'k2'].map((key) => `${key}: a whole one`))
+  expect(asked).toHaveLength(6)
 })
 
 test('an answer that the schema did not take is not kept, though it was accepted', async () => {
@@ -229,6 +287,28 @@ test('a damaged cache stops the run before anything is sent', async () => {
   writeFileSync(join(cache, REPLY_CACHE_FILE), 'this is no database, whatever its name says')
   await expect(new Asking(inFolder()).run()).rejects.toMatchObject({ code: 'cache_invalid' })
   expect(server.seen.filter(({ method }) => method === 'POST')).toEqual([])
+})
+
+test('damage that shows in the middle stops the run; what it has goes on without the cache, and is paid for once', async () => {
+  const { cache, questions, inFolder } = world()
+  const many = names(1_200, 'q')
+  class Many extends Asking {
+    override questions = many
+  }
+  await new Many(inFolder()).run()
+  const database = new DatabaseSync(join(cache, REPLY_CACHE_FILE))
+  const crc = database.prepare("SELECT crc FROM replies WHERE body LIKE '%answer 900%'").get()
+  expect(crc).toBeDefined()
+  database.exec("UPDATE replies SET crc = crc + 1 WHERE body LIKE '%answer 900%'")
+  database.close()
+  questions.length = 0
+  const options = inFolder()
+  await expect(new Many(options).run()).rejects.toMatchObject({ code: 'cache_invalid' })
+  const summary = await new Many({ ...options, cache: undefined }).run()
+  expect(summary).toMatchObject({ complete: true, succeeded: 1_200 })
+  expect(questions.length).toBeGreaterThanOrEqual(300)
+  expect(questions.length).toBeLessThan(1_200)
+  expect(new Set(questions).size).toBe(questions.length)
 })
 
 test('while the cache is locked the task goes on without it, and says so', async () => {

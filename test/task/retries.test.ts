@@ -135,6 +135,37 @@ describe('retry by processResponse', () => {
     expect(stepsOf(dir, 'requeue')).toMatchObject([{ why: 'retry', reason: 'unclear', repaired: true }])
   })
 
+  test.each([
+    ['without a price', { model: 'nobody-knows' }, 'unknown_price'],
+    [
+      'without a maximum of output tokens, under a hard cap',
+      { max_completion_tokens: undefined },
+      'no_output_limit',
+    ],
+  ])('with a body %s stops the run; the answer is judged again by the next', async (_, change, code) => {
+    const { options } = harness()
+    class Repairing extends TaskManager {
+      change: object | undefined = change;
+
+      *generateRequests() {
+        yield { key: 'a', body: { ...ask('what?'), max_completion_tokens: 100 } }
+      }
+
+      processResponse({ body, attempt }: TaskResponse) {
+        if (attempt === 1 && this.change) return retry('unclear', { body: { ...body, ...this.change } })
+        return accept()
+      }
+    }
+    const capped = options({ maxSpend: 1 })
+    await expect(new Repairing(capped).run()).rejects.toMatchObject({
+      code,
+      message: expect.stringContaining('request "a"'),
+    })
+    const mended = new Repairing(capped)
+    mended.change = undefined
+    expect(await mended.run()).toMatchObject({ complete: true, succeeded: 1 })
+  })
+
   test('keeps a repaired body over further retries, and may change the model', async () => {
     const models: unknown[] = []
     const { options } = harness({

@@ -131,6 +131,11 @@ describe('the most that requests can cost', () => {
     expect(mostNanoUsd(one(10, 0), [{ above: -1, input: 1, cacheWrite: 1 }])).toBeUndefined()
   })
 
+  test('is nothing where nothing has a price, so that a cap of 0 does not keep it back', () => {
+    const free = createPriceTable({ inputPerMtok: 0, outputPerMtok: 0 })
+    expect(mostNanoUsd(one(10, 10), free.card({ model: 'my-own', api: 'batch', at: DAY }))).toBe(0)
+  })
+
   test('of nothing is nothing, whatever the price', () => {
     expect(mostNanoUsd(noForecast, [])).toBe(0)
     expect(mostNanoUsd(noForecast, cardOf('gpt-5-mini'))).toBe(0)

@@ -96,6 +96,16 @@ describe('for any image', () => {
     )
   })
 
+  test('the ceiling of a model nobody knows is that of any model it may be', () => {
+    fc.assert(
+      fc.property(someModel, someDetail, someSize, (model, detail, image) => {
+        const tokens = imageTokens(model, detail, image)
+        expect(mostImageTokens('my-deployment', detail, image)).toBeGreaterThanOrEqual(tokens)
+      }),
+      { numRuns: 5000 },
+    )
+  })
+
   test('turning it by 90 degrees changes nothing', () => {
     fc.assert(
       fc.property(someModel, someDetail, someSize, (model, detail, { width, height }) => {
