@@ -5,6 +5,7 @@ import type { FileIn, QueueFile } from '../batch/queue-file.ts'
 import { exceedsEnqueued, exceedsLimit } from '../batch/sealing.ts'
 import type { Spending } from '../batch/task-state.ts'
 import { noForecast } from '../tokens/forecast.ts'
+import { formatCount } from '../util/format.ts'
 import { carve } from './carve.ts'
 import type { Context } from './context.ts'
 
@@ -20,6 +21,9 @@ export interface AdmissionOptions {
 /** The prices of an attempt are those of the day it began; what is set aside for it covers a batch that takes a day from then. */
 const PRICED_FOR_MS = 24 * 3_600_000
 
+/** So many batches one after another, or more, are worth a warning. */
+const MANY_ROUNDS = 10
+
 /** Says which files may be made batches of now: as they are, in smaller ones, or in part. */
 export class Admission {
   readonly #context: Context
@@ -28,6 +32,7 @@ export class Admission {
   /** Files of which not one request fits into what the hard cap leaves. */
   readonly #uncarvable = new Set<number>()
   #isCarving = false
+  #saidTight = false
 
   constructor(context: Context, options: AdmissionOptions) {
     this.#context = context
@@ -134,12 +139,23 @@ export class Admission {
   async carve(file: QueueFile): Promise<void> {
     const { store, settings } = this.#context
     const left = roomNanoUsd(store.head.state, settings.limits.maxSpendNanoUsd)
+    const waiting = file.live
     this.#isCarving = true
     try {
-      if (!(await carve(this.#context, file, left))) this.#uncarvable.add(file.id)
+      const carved = await carve(this.#context, file, left)
+      if (carved === 0) this.#uncarvable.add(file.id)
+      else if (carved * MANY_ROUNDS < waiting) this.#tellTight(carved, waiting)
     } finally {
       this.#isCarving = false
     }
+  }
+
+  /** Each round is a batch, and waits for the one before: at a real server that may take days. */
+  #tellTight(carved: number, waiting: number): void {
+    if (this.#saidTight) return
+    this.#saidTight = true
+    const message = `--max-spend has room for ${formatCount(carved)} of ${formatCount(waiting)} requests at a time, by the most that each may cost: they go in small batches, one after another, which can take long. A lower maximum of output tokens or a higher cap sends more at once`
+    this.#context.emit({ kind: 'warning', code: 'tight_cap', message })
   }
 }
 

@@ -12,15 +12,14 @@ const PART_BYTES = 16 * 1024 * 1024
 
 /**
  * Makes a batch of as many lines of a sealed file as can cost no more than `roomNanoUsd` together, counted exactly. The
- * others stay where they are, to be carved from in their turn. Resolves with false, and changes nothing, when not one
- * line fits.
+ * others stay where they are, to be carved from in their turn. Resolves with the number of lines; 0 when not one fits,
+ * and then nothing is changed.
  */
-export async function carve(context: Context, file: QueueFile, roomNanoUsd: number): Promise<boolean> {
+export async function carve(context: Context, file: QueueFile, roomNanoUsd: number): Promise<number> {
   await context.valuer.load(file.model)
   const chosen = await choose(context, file, roomNanoUsd)
-  if (chosen.size === 0) return false
-  await moveChosen(context, file, chosen)
-  return true
+  if (chosen.size > 0) await moveChosen(context, file, chosen)
+  return chosen.size
 }
 
 interface ChosenLine {

@@ -40,7 +40,7 @@ async function writeTemporary(fs: FileSystem, path: string, content: FileContent
     await fill(file, path, typeof content === 'string' ? [content] : content)
     await orSyncError(path, () => file.sync())
   } finally {
-    await file.close()
+    await orWriteError(path, () => file.close())
   }
 }
 

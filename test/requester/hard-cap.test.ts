@@ -309,6 +309,20 @@ test.each([
   },
 )
 
+test('a cap with room for a small part of the batch at a time is warned of once', async () => {
+  const [{ endpoint, model, direct }] = MODELS
+  const server = { endpoint, model, direct, batch: half(direct), counter }
+  const world = new MoneyWorld(
+    Array.from({ length: 40 }, () => cheap(3)),
+    server,
+    {},
+  )
+  expect(await world.run({ maxBatchRequests: 100, maxSpend: 0.0031 })).toMatchObject({ complete: true })
+  expect(world.rig.warnings('tight_cap')).toEqual([
+    expect.stringContaining('--max-spend has room for 3 of 40 requests at a time'),
+  ])
+})
+
 test('calls that wait for what others may give back go on, one after another if need be', async () => {
   const [{ endpoint, model, direct }] = MODELS
   const server = { endpoint, model, direct, batch: half(direct), counter }
