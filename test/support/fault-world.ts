@@ -23,6 +23,7 @@ import { contentsOf } from './folder.ts'
 import { BASE_URL, type LedgerStep, ledgerSteps, NAME, questionOf, taskLines } from './task-harness.ts'
 import { answerTo, keyIn, Twelve, TwelveByFlex } from './twelve-task.ts'
 import { unsyncedFileSystem } from './unsynced-fs.ts'
+import { uploadingAtOnce } from './upload-at-once.ts'
 import { VirtualClock } from './virtual-clock.ts'
 import { type Exchange, tapped } from './wire-tap.ts'
 
@@ -176,7 +177,7 @@ class World implements AsyncDisposable {
     const answer = (request: EmulatedRequest) => this.#answer(request)
     const given = { clock, dataDir, answer, ...this.#trial.emulator, ...(scenario && { scenario }) }
     this.#emulator = createEmulator(given)
-    return tapped(this.#emulator.fetch, () => clock.now())
+    return tapped(uploadingAtOnce(this.#emulator.fetch, clock), () => clock.now())
   }
 
   async run(fetch: Fetch, mending: Partial<TaskManagerOptions> = {}): Promise<Ending> {

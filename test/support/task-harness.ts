@@ -7,6 +7,7 @@ import type { EmulatedRequest, EmulatorOptions } from '../../src/emulator/index.
 import type { ProgressEvent } from '../../src/progress/events.ts'
 import type { TaskManagerOptions } from '../../src/task/task-manager.ts'
 import type { Fetch } from '../../src/util/fetch.ts'
+import { uploadingAtOnce } from './upload-at-once.ts'
 import { VirtualClock } from './virtual-clock.ts'
 
 /** One HTTP request as it left the task. */
@@ -48,12 +49,13 @@ export function harness(emulatorOptions: EmulatorOptions = {}, clock = new Virtu
   const dir = temporaryFolder()
   const emulator = createEmulator({ clock, ...emulatorOptions })
   onTestFinished(() => emulator.close())
+  const upload = uploadingAtOnce(emulator.fetch, clock)
   const seen: Seen[] = []
   const events: ProgressEvent[] = []
   const reporter = { onEvent: (event: ProgressEvent) => void events.push(event) }
   const fetch: Fetch = (input, init) => {
     seen.push(seenOf(input, init, clock.now()))
-    return emulator.fetch(input, init)
+    return upload(input, init)
   }
   return {
     dir,
@@ -165,7 +167,10 @@ export const readTaskFile = (dir: string, suffix: string): string => {
 
 /** The lines of a JSON lines file of the task; none when there is no such file. */
 export const taskLines = <Line = Record<string, unknown>>(dir: string, suffix: string): Line[] =>
-  readTaskFile(dir, suffix)
+  linesIn(readTaskFile(dir, suffix))
+
+const linesIn = <Line>(text: string): Line[] =>
+  text
     .split('\n')
     .filter((line) => line !== '')
     .map((line): Line => JSON.parse(line))
@@ -175,9 +180,13 @@ export interface LedgerStep {
   readonly [field: string]: unknown
 }
 
-/** All steps of the ledger, in order. */
+/** All steps of the ledger, in order. While a run is at work, its last line may be there in part only: it does not count. */
 export const ledgerSteps = (dir: string): LedgerStep[] =>
-  taskLines<{ readonly steps: readonly LedgerStep[] }>(dir, '_ledger.jsonl').flatMap(({ steps }) => steps)
+  linesIn<{ readonly steps: readonly LedgerStep[] }>(wholeLines(readTaskFile(dir, '_ledger.jsonl'))).flatMap(
+    ({ steps }) => steps,
+  )
+
+const wholeLines = (text: string): string => text.slice(0, text.lastIndexOf('\n') + 1)
 
 /** Steps of one kind. */
 export const stepsOf = (dir: string, kind: string): LedgerStep[] =>

@@ -14,6 +14,8 @@ export class VirtualClock implements Clock {
   #now: number
   #sleepers: Sleeper[] = []
   #scheduled = false
+  /** Works for which time stands still. */
+  #works = 0
   readonly #isBusy: () => boolean
 
   /** While something `isBusy`, time stands still. Default: it passes while the disk is at work, too. */
@@ -38,6 +40,16 @@ export class VirtualClock implements Clock {
     this.#schedule()
   }
 
+  /** Time does not pass until the work is done. It must not sleep. */
+  async standStillFor<Result>(work: Promise<Result>): Promise<Result> {
+    this.#works++
+    try {
+      return await work
+    } finally {
+      this.#works--
+    }
+  }
+
   sleep(ms: number, signal?: AbortSignal, { background = false }: SleepOptions = {}): Promise<void> {
     if (signal?.aborted) return Promise.resolve()
     return new Promise((resolve) => {
@@ -59,7 +71,7 @@ export class VirtualClock implements Clock {
     this.#scheduled = true
     setImmediate(() => {
       this.#scheduled = false
-      if (this.#isBusy()) this.#schedule()
+      if (this.#works > 0 || this.#isBusy()) this.#schedule()
       else this.#wakeNext()
     })
   }
