@@ -9,7 +9,16 @@ import {
   remoteFilesOf,
 } from './queue-file.ts'
 import type { RequestTable } from './request-table.ts'
-import { ImpossibleStep, judgedBy, leave, plus, spent, sumOf, withReserved } from './step-helpers.ts'
+import {
+  ImpossibleStep,
+  judgedBy,
+  leave,
+  plus,
+  spent,
+  sumOf,
+  withAnswers,
+  withReserved,
+} from './step-helpers.ts'
 import type { StepOf } from './steps.ts'
 import { initialState, type TaskState } from './task-state.ts'
 
@@ -63,11 +72,11 @@ export function receive(state: TaskState, table: RequestTable, step: StepOf<'rec
     savedNanoUsd: reused?.savedNanoUsd ?? 0,
   })
   const next = { ...state, spending, litter }
-  if (!isBatch) return { ...next, files: reserving(state, step.file, -(step.released ?? 0)) }
+  if (!isBatch) return { ...next, files: answered(state, step) }
   const { reserved = 0, ...rest } = file
   const { answers, rates, safety } = step
   const received: QueueFile = {
-    ...rest,
+    ...withAnswers(rest, step.usage, step.costNanoUsd ?? 0),
     phase: 'received',
     ...(answers !== undefined && { answers }),
     ...(rates && { rates }),
@@ -75,6 +84,14 @@ export function receive(state: TaskState, table: RequestTable, step: StepOf<'rec
   }
   const files = new Map(state.files).set(file.id, received)
   return { ...next, spending: plus(spending, { uncertainNanoUsd: isUnseen(file) ? reserved : 0 }), files }
+}
+
+/** Queue files after the answer to a direct call, or an answer that was there already. */
+function answered(state: TaskState, step: StepOf<'received'>): ReadonlyMap<number, QueueFile> {
+  const file = state.files.get(step.file)
+  if (!file) return state.files
+  const settled = withReserved(file, -(step.released ?? 0))
+  return new Map(state.files).set(file.id, withAnswers(settled, step.usage, step.costNanoUsd ?? 0))
 }
 
 /** It was, or may have been, worked on, and what came of it is nowhere to be seen. */
@@ -97,7 +114,7 @@ export function judge(
   as: 'succeeded' | 'failed',
   { passes = as === 'succeeded' ? 1 : 0, costs }: JudgeFacts = {},
 ): TaskState {
-  const files = leave(state, table, requests, passes)
+  const files = leave(state, table, requests, { as, passes })
   for (const request of requests) {
     const record = table.get(request)
     if (record.state !== 'pending') throw new ImpossibleStep(`request ${request} is ${record.state} already`)

@@ -66,7 +66,11 @@ export function requeue(state: TaskState, table: RequestTable, step: StepOf<'req
   const isBlameless = expired || step.why === 'refused' || step.why === 'recalled'
   if (step.of !== undefined) waitNoMore(table, step, step.of)
   const from = table.get(step.requests[0] ?? 0).file
-  const files = released(leave(state, table, step.requests, isBlameless ? 1 : 0), from, step.released)
+  const leaving = {
+    as: expired ? 'expired' : step.why === 'retry' ? 'retried' : 'untried',
+    passes: isBlameless ? 1 : 0,
+  } as const
+  const files = released(leave(state, table, step.requests, leaving), from, step.released)
   let neverSent = 0
   for (const request of step.requests) {
     const record = table.get(request)

@@ -141,7 +141,7 @@ function attemptOf(file: QueueFile) {
 function ended(file: QueueFile, step: StepOf<'ended'>): QueueFile {
   if (file.phase !== 'remote') return impossible(step, `file ${file.id} is ${file.phase}`)
   const { batchId, adopted } = file
-  const { status, outputFileId, errorFileId, faults = [], usage, gone } = step
+  const { status, outputFileId, errorFileId, faults = [], usage, tookMs, gone } = step
   const { reserved, ...base } = baseOf(file)
   return {
     ...base,
@@ -155,6 +155,7 @@ function ended(file: QueueFile, step: StepOf<'ended'>): QueueFile {
     ...(outputFileId && { outputFileId }),
     ...(errorFileId && { errorFileId }),
     ...(usage && { usage }),
+    ...(tookMs !== undefined && { tookMs }),
     ...(gone && { gone }),
     faults,
   }

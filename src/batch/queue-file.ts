@@ -28,6 +28,25 @@ export interface QueueFileBase {
   readonly live: number
   /** Requests of this file that were accepted, or came back expired or cancelled: what the pass ratio counts. */
   readonly passed: number
+  /** What came of it so far; absent before anything did. For people: nothing is decided by it. */
+  readonly results?: FileResults
+}
+
+/** What came of the lines of a queue file: `requests` of the file is their sum when the file is done. */
+export interface FileResults {
+  readonly succeeded: number
+  /** For good. */
+  readonly failed: number
+  /** Queued again after an answer that was not good. */
+  readonly retried: number
+  /** Queued again because they came back expired or cancelled. */
+  readonly expired: number
+  /** Queued again for any other reason, such as that they were not sent after all. */
+  readonly untried: number
+  /** Of all answers to it. */
+  readonly usage: TokenUsage
+  /** A lower bound where a price is not known. */
+  readonly costNanoUsd: number
 }
 
 interface Intended {
@@ -86,6 +105,8 @@ export interface EndedBatch {
   readonly faults: readonly BatchFault[]
   /** Tokens of the whole batch by the server's own count. */
   readonly usage?: TokenUsage
+  /** From its creation to its end, in milliseconds, as far as the server says. */
+  readonly tookMs?: number
   /** The server does not know it any more. */
   readonly gone?: true
 }

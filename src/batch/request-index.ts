@@ -6,6 +6,7 @@ import type {
   RequestState,
   RequestTable,
   SampleStanding,
+  SampleTally,
 } from './request-table.ts'
 
 const STATES: readonly RequestState[] = ['pending', 'succeeded', 'failed', 'forgotten']
@@ -52,9 +53,14 @@ export class RequestIndex implements RequestTable {
   readonly #sampleCounts: Counts[] = []
   readonly #remembered = new Map<string, Remembered[]>()
   #ownSamples = 0
+  #tally = { committed: 0, succeeded: 0, failed: 0, mixed: 0 }
 
   get sampleCount(): number {
     return this.#ownSamples + this.#sampleNames.length
+  }
+
+  get sampleTally(): SampleTally {
+    return { ...this.#tally }
   }
 
   /** The highest number in use. */
@@ -173,8 +179,15 @@ export class RequestIndex implements RequestTable {
 
   #countSample(request: number, state: RequestState, by: number): void {
     const sampleId = at(this.#sampleOf, request)
-    if (sampleId !== OWN_SAMPLE) count(at(this.#sampleCounts, sampleId), state, by)
-    else if (state === 'forgotten') this.#ownSamples -= by
+    if (sampleId === OWN_SAMPLE) {
+      if (state === 'forgotten') this.#ownSamples -= by
+      tallyOne(this.#tally, state, by)
+      return
+    }
+    const counts = at(this.#sampleCounts, sampleId)
+    tally(this.#tally, counts, -1)
+    count(counts, state, by)
+    tally(this.#tally, counts, 1)
   }
 
   #write(request: number, record: RequestRecord): void {
@@ -211,4 +224,20 @@ const hex = (word: number): string => word.toString(16).padStart(8, '0')
 
 function count(counts: Counts, state: RequestState, by: number): void {
   if (state !== 'forgotten') counts[state] += by
+}
+
+type Tally = { -readonly [Name in keyof SampleTally]: SampleTally[Name] }
+
+/** Counts a sample of one request. */
+function tallyOne(sums: Tally, state: RequestState, by: number): void {
+  if (state === 'forgotten') return
+  sums.committed += by
+  if (state !== 'pending') sums[state] += by
+}
+
+function tally(sums: Tally, { pending, succeeded, failed }: Counts, by: number): void {
+  if (pending + succeeded + failed > 0) sums.committed += by
+  if (succeeded > 0) sums.succeeded += by
+  if (failed > 0) sums.failed += by
+  if (succeeded > 0 && failed > 0) sums.mixed += by
 }

@@ -7,6 +7,7 @@ import {
   type RequestState,
   type RequestTable,
   type SampleStanding,
+  type SampleTally,
 } from './request-table.ts'
 
 type Change =
@@ -57,6 +58,10 @@ export class RequestLayer implements RequestTable {
 
   get sampleCount(): number {
     return this.#below.sampleCount
+  }
+
+  get sampleTally(): SampleTally {
+    return this.#below.sampleTally
   }
 
   find(key: string): number | undefined {

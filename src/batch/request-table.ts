@@ -53,6 +53,17 @@ export const emptyStanding: SampleStanding = Object.freeze({
   remembered: Object.freeze([]),
 })
 
+/** Samples by what became of their requests; each counts as soon as one of them is added, and no more when all are forgotten. */
+export interface SampleTally {
+  readonly committed: number
+  /** With a request that succeeded. */
+  readonly succeeded: number
+  /** With a request that failed for good. */
+  readonly failed: number
+  /** With both. */
+  readonly mixed: number
+}
+
 /** The requests of a task, as steps read and change them. One real table, and layers of uncommitted changes over it. */
 export interface RequestTable {
   /** The number of a request that is not forgotten. */
@@ -67,6 +78,8 @@ export interface RequestTable {
   sample(name: string): SampleStanding | undefined
   /** Distinct samples seen. */
   readonly sampleCount: number
+  /** Of what is durable. */
+  readonly sampleTally: SampleTally
 
   add(request: number, identity: RequestIdentity, record: RequestRecord): void
   set(request: number, record: RequestRecord): void

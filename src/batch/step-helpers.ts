@@ -1,4 +1,5 @@
-import type { QueueFile, QueueFileBase } from './queue-file.ts'
+import { addUsage, type TokenUsage, zeroUsage } from '../tokens/usage.ts'
+import type { FileResults, QueueFile, QueueFileBase } from './queue-file.ts'
 import type { RequestTable } from './request-table.ts'
 import type { Step, StepOf } from './steps.ts'
 import type { Counters, Spending, Tally, TaskState } from './task-state.ts'
@@ -19,7 +20,7 @@ export function fileOf(state: TaskState, step: Step, id: number): QueueFile {
 /** What a queue file keeps when its phase changes. */
 export const baseOf = (file: QueueFile): QueueFileBase => {
   const { id, endpoint, model, requests, bytes, live, passed } = file
-  const { inputs, tokens, expectedNanoUsd, reserved, pricedAt, recalled } = file
+  const { inputs, tokens, expectedNanoUsd, reserved, pricedAt, recalled, results } = file
   return {
     ...{ id, endpoint, model, requests, bytes, live, passed },
     ...(inputs !== undefined && { inputs }),
@@ -28,6 +29,43 @@ export const baseOf = (file: QueueFile): QueueFileBase => {
     ...(reserved !== undefined && { reserved }),
     ...(pricedAt !== undefined && { pricedAt }),
     ...(recalled && { recalled }),
+    ...(results && { results }),
+  }
+}
+
+/** How a request left its queue file, by the name of what counts it. */
+export type Departure = Exclude<keyof FileResults, 'usage' | 'costNanoUsd'>
+
+const noResults: FileResults = Object.freeze({
+  succeeded: 0,
+  failed: 0,
+  retried: 0,
+  expired: 0,
+  untried: 0,
+  usage: zeroUsage,
+  costNanoUsd: 0,
+})
+
+/** A queue file after so many more of its requests left it. */
+const withDeparted = <File extends QueueFileBase>(file: File, as: Departure, left: number): File => {
+  const { results = noResults } = file
+  return { ...file, results: { ...results, [as]: results[as] + left } }
+}
+
+/** A queue file after more answers to it were received. */
+export function withAnswers<File extends QueueFileBase>(
+  file: File,
+  usage: TokenUsage,
+  costNanoUsd: number,
+): File {
+  const { results = noResults } = file
+  return {
+    ...file,
+    results: {
+      ...results,
+      usage: addUsage(results.usage, usage),
+      costNanoUsd: results.costNanoUsd + costNanoUsd,
+    },
   }
 }
 
@@ -36,12 +74,18 @@ export function withReserved<File extends QueueFileBase>(file: File, by: number)
   return by === 0 ? file : { ...file, reserved: Math.max(0, (file.reserved ?? 0) + by) }
 }
 
-/** Files after these requests left the ones they were in. `passes`: 1 when leaving counts as a usable answer. */
+export interface Leaving {
+  readonly as: Departure
+  /** 1 when leaving counts as a usable answer. */
+  readonly passes: 0 | 1
+}
+
+/** Files after these requests left the ones they were in. */
 export function leave(
   state: TaskState,
   table: RequestTable,
   requests: readonly number[],
-  passes: 0 | 1,
+  { as, passes }: Leaving,
 ): ReadonlyMap<number, QueueFile> {
   const leaving = new Map<number, number>()
   for (const request of requests) {
@@ -51,7 +95,9 @@ export function leave(
   const files = new Map(state.files)
   for (const [id, left] of leaving) {
     const file = files.get(id)
-    if (file) files.set(id, { ...file, live: file.live - left, passed: file.passed + passes * left })
+    if (!file) continue
+    const rest = { ...file, live: file.live - left, passed: file.passed + passes * left }
+    files.set(id, withDeparted(rest, as, left))
   }
   return files
 }

@@ -1,6 +1,16 @@
+import type { Metrics } from '../batch/metrics.ts'
+
+export type { Metrics }
+
 /** Facts about a run, in the order they became durable. Reporters read them; nothing else depends on them. */
 export type ProgressEvent =
-  | { readonly kind: 'run-started'; readonly task: string; readonly counts: RequestCounts }
+  | {
+      readonly kind: 'run-started'
+      readonly task: string
+      readonly counts: RequestCounts
+      /** Those that are not as by default, as flags: `--max-spend 5`. */
+      readonly options?: string
+    }
   | { readonly kind: 'requests-added'; readonly added: number; readonly counts: RequestCounts }
   | {
       readonly kind: 'batch-changed'
@@ -41,7 +51,23 @@ export type ProgressEvent =
       readonly reply: string
     }
   | { readonly kind: 'warning'; readonly code: string; readonly message: string }
+  /** What was to be forgotten (`--wipe-requests|failed|task`) now is; the counts are of what was. */
+  | {
+      readonly kind: 'wiped'
+      readonly scope: 'requests' | 'failed' | 'task'
+      readonly pending: number
+      readonly failed: number
+      readonly thrownAway: number
+    }
+  /** All figures of the task: once when a run starts, once before it ends, and between at most once a second. */
+  | { readonly kind: 'sample'; readonly metrics: Metrics; readonly counts: RequestCounts }
+  /** A batch, or a set of direct calls, is over: every request of it has its verdict, or is queued elsewhere. */
+  | { readonly kind: 'batch-result'; readonly file: number; readonly metrics: Metrics }
+  /** Where people can watch the run, at Weights & Biases. Told once W&B knows it. */
+  | { readonly kind: 'monitored'; readonly url: string }
   | { readonly kind: 'run-finished'; readonly outcome: string; readonly counts: RequestCounts }
+  /** The run threw. `code`: of a NightshiftError, else `error`. */
+  | { readonly kind: 'run-failed'; readonly message: string; readonly code: string }
 
 /** Where the requests of a task are. `requests = succeeded + failed + pending`; `queued + inFlight <= pending`. */
 export interface RequestCounts {

@@ -60,6 +60,11 @@ export class Collector {
     return this.#blocked
   }
 
+  /** Failed batches that this run has finished all the same. */
+  get finalised(): number {
+    return this.#finalised
+  }
+
   async run(id: number): Promise<void> {
     const file = this.#context.store.durable.state.files.get(id)
     if (file?.phase !== 'ended') return

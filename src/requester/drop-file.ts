@@ -1,5 +1,6 @@
 import { isTripped, passFailuresAfter } from '../batch/breaker.ts'
 import type { QueueFile } from '../batch/queue-file.ts'
+import { resultMetrics } from '../batch/result-metrics.ts'
 import type { Context } from './context.ts'
 import { filesOf } from './files.ts'
 
@@ -9,6 +10,8 @@ export interface DropOptions {
   /** What came of a batch says whether the next ones are worth sending. */
   readonly isWorking: boolean
   readonly isProducing: () => boolean
+  /** When the run began with it, if it is a set of direct calls; in milliseconds since 1970. */
+  readonly directSince?: number | undefined
 }
 
 /**
@@ -18,6 +21,7 @@ export interface DropOptions {
 export async function dropFile(context: Context, id: number, options: DropOptions): Promise<boolean> {
   const { store, settings, emit } = context
   const { isDiscarding, isWorking, isProducing } = options
+  const done = store.durable.state.files.get(id)
   const tripped = await store.commit((draft) => {
     const file = draft.state.files.get(id)
     if (!file || (file.live > 0 && !isDiscarding)) return undefined
@@ -33,6 +37,7 @@ export async function dropFile(context: Context, id: number, options: DropOption
     const isLast = draft.state.counters.pending === 0 && !isProducing()
     return isOver && !isLast ? after : undefined
   })
+  if (!isDiscarding) reportResult(context, done, options.directSince)
   if (tripped === undefined) return false
   const message = `${tripped} batches in a row came back with less than ${settings.breaker.minPassRatio} of usable answers (--min-pass-ratio)`
   emit({ kind: 'warning', code: 'pass_ratio', message })
@@ -40,3 +45,10 @@ export async function dropFile(context: Context, id: number, options: DropOption
 }
 
 const isBatchOutcome = (file: QueueFile): boolean => file.phase === 'received' && file.status !== 'failed'
+
+/** Answers that were there already are the result of no batch. */
+function reportResult({ clock, emit }: Context, file: QueueFile | undefined, since?: number): void {
+  if (file?.phase !== 'received' && file?.phase !== 'direct') return
+  const directMs = since === undefined ? undefined : Math.max(0, clock.now() - since)
+  emit({ kind: 'batch-result', file: file.id, metrics: resultMetrics({ file, directMs }) })
+}

@@ -67,6 +67,8 @@ export class Engine {
   readonly #activities = new Activities(() => this.notify())
   /** Direct sets of this run that were sent to the last line. */
   readonly #allSent = new Set<number>()
+  /** When this run began with each direct set. */
+  readonly #directSince = new Map<number, number>()
   /** The last turn found nothing going on and nothing to start, and nothing has changed since. */
   #quiet = false
   #finished = false
@@ -162,6 +164,11 @@ export class Engine {
 
   get isFinished(): boolean {
     return this.#finished
+  }
+
+  /** Failed batches that this run has finished all the same. */
+  get finalised(): number {
+    return this.#collector.finalised
   }
 
   get failure(): unknown {
@@ -324,13 +331,16 @@ export class Engine {
   }
 
   async #send(id: number): Promise<void> {
+    if (!this.#directSince.has(id)) this.#directSince.set(id, this.#context.clock.now())
     if (await this.#sender.run(id)) this.#allSent.add(id)
   }
 
   async #drop(id: number): Promise<void> {
     const { mode, isProducing } = this.#options
     const modes = { isDiscarding: mode === 'discard', isWorking: mode === 'work' }
-    if (!(await dropFile(this.#context, id, { ...modes, isProducing }))) return
+    const directSince = this.#directSince.get(id)
+    this.#directSince.delete(id)
+    if (!(await dropFile(this.#context, id, { ...modes, isProducing, directSince }))) return
     this.#tripped = true
     this.#options.onHalt()
   }

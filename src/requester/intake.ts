@@ -24,6 +24,7 @@ export class Intake {
   readonly #window = new RequestWindow()
   #committing: Promise<void> = Promise.resolve()
   #holds = 0
+  #passes = 0
   #cutShort = false
 
   constructor(options: IntakeOptions) {
@@ -40,6 +41,16 @@ export class Intake {
     return this.#cutShort
   }
 
+  /** Requests that were added and are not on their way to the disk yet. */
+  get uncommitted(): number {
+    return this.#window.size
+  }
+
+  /** How often it was held so far. */
+  get passes(): number {
+    return this.#passes
+  }
+
   /** More requests may come. */
   get isHeld(): boolean {
     return this.#holds > 0
@@ -47,6 +58,7 @@ export class Intake {
 
   hold(): () => Promise<void> {
     this.#holds++
+    this.#passes++
     this.#window.beginPass()
     let held = true
     return async () => {

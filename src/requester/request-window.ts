@@ -17,6 +17,11 @@ export class RequestWindow {
   /** What was given in this pass for requests whose committed body is another. */
   #changed = new Map<number, string>()
 
+  /** How many were collected so far. */
+  get size(): number {
+    return this.#requests.size
+  }
+
   get isEmpty(): boolean {
     return this.#requests.size === 0
   }

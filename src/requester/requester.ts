@@ -3,8 +3,10 @@ import type { StepOf } from '../batch/steps.ts'
 import { currentParams, initialState, type TaskState } from '../batch/task-state.ts'
 import type { Verdict } from '../batch/verdict.ts'
 import { TaskError } from '../errors.ts'
+import type { ProgressEvent } from '../progress/events.ts'
 import { type Context, requestCounts } from './context.ts'
 import { Engine, type EngineMode } from './engine.ts'
+import { Figures, type LiveFacts } from './figures.ts'
 import { type AddOutcome, Intake } from './intake.ts'
 import {
   addJudgement,
@@ -42,6 +44,11 @@ export type RunOutcome =
   | 'only-process'
   | 'interrupted'
 
+export interface CloseOptions {
+  /** Called last, while the lock is still held. */
+  readonly beforeRelease?: (failure: unknown) => Promise<void>
+}
+
 /**
  * The engine room of a task, for what `TaskManager` cannot express. Its life:
  *
@@ -64,9 +71,10 @@ export class GPTRequester {
   #intake: Intake | undefined
   /** Where answers that are there already come from; undefined when none are to be used. */
   #reuse: Reuse | undefined
+  #figures: Figures | undefined
 
   constructor(options: RequesterOptions) {
-    this.#options = options
+    this.#options = { ...options, emit: (event) => this.#emit(event, options.emit) }
   }
 
   /** Takes the lock, reads the task, and puts in order what an earlier run left. Throws LockError, StateError, UsageError. */
@@ -86,6 +94,7 @@ export class GPTRequester {
       this.#reuse = await this.#openReuse(context)
       this.#intake = this.#newIntake(context)
       this.#engine = this.#newEngine(this.#mode())
+      this.#figures = new Figures(context, this.#options.output, () => this.#live())
       task.stateFile.touch(context.store.durable, context.store.seq)
     } catch (error) {
       await this.close()
@@ -93,9 +102,18 @@ export class GPTRequester {
     }
   }
 
-  /** The state as it is on disk. */
+  /**
+   * Begins to tell all figures of the task by `sample` events: at once, while something changes once a second, and once
+   * more by `close`.
+   */
+  tellFigures(): void {
+    if (!this.#figures) throw notOpen()
+    this.#figures.begin()
+  }
+
+  /** The state as it is on disk; after `close`, as it was left. */
   get state(): TaskState {
-    return this.#opened.context.store.durable.state
+    return (this.#closed ?? this.#opened).context.store.durable.state
   }
 
   /** The task's parameters, frozen when it was created. */
@@ -134,6 +152,11 @@ export class GPTRequester {
     const { maxSpendNanoUsd } = settings.limits
     const awaitingVerdict = requestPlaces(state, requests).received
     return receiptOf(state, { before: this.#began, maxSpendNanoUsd, awaitingVerdict })
+  }
+
+  /** Throws when this process may not write the task's files any more, as its lock is gone. */
+  get guard(): () => void {
+    return this.#opened.context.store.guard
   }
 
   /** Path of a side file, given its suffix such as `_output.jsonl`. */
@@ -263,6 +286,8 @@ export class GPTRequester {
     await this.#driving
     const { store } = this.#opened.context
     const wiped = await commitWiped(store, createParams)
+    const { scope, pending, failed, thrownAway } = wiped
+    this.#opened.context.emit({ kind: 'wiped', scope, pending, failed, thrownAway })
     this.#reuse?.reset()
     // Of the requests that a wipe has forgotten this run counts none.
     this.#began = { ...this.#began, counters: store.durable.state.counters }
@@ -270,27 +295,41 @@ export class GPTRequester {
     return wiped
   }
 
-  /** Lets what is on the wire end, saves the state file, and gives the lock back. */
-  async close(): Promise<void> {
+  /**
+   * Lets what is on the wire end, saves the state file, and gives the lock back: after `beforeRelease`, which is told
+   * what the run or its end failed with.
+   */
+  async close({ beforeRelease }: CloseOptions = {}): Promise<void> {
     const task = this.#task
     if (!task) return
     this.#task = undefined
     this.#closed = task
     this.halt()
-    const { store } = task.context
-    try {
-      await this.#driving
-      await this.#intake?.settled()
-      await store.settled()
-      await task.stateFile.save(store.durable, store.seq)
-    } finally {
-      this.#reuse?.close()
-      await task.stateFile.stop()
-      await store.close()
-      await task.lock.release()
+    const failures: unknown[] = []
+    const carryOut = async (step: () => Promise<void> | undefined) => {
+      try {
+        await step()
+      } catch (error) {
+        failures.push(error)
+      }
     }
+    await carryOut(() => this.#windUp(task))
+    await carryOut(async () => this.#reuse?.close())
+    await carryOut(() => task.stateFile.stop())
+    await carryOut(() => task.context.store.close())
+    this.#figures?.end()
+    await carryOut(() => beforeRelease?.(failures[0] ?? this.#engine?.failure))
+    await carryOut(() => task.lock.release())
+    if (failures.length > 0) throw failures[0]
     // What failed while the run wound down has been told to nobody yet.
     if (this.#engine?.failure !== undefined) throw this.#engine.failure
+  }
+
+  async #windUp({ context: { store }, stateFile }: OpenedTask): Promise<void> {
+    await this.#driving
+    await this.#intake?.settled()
+    await store.settled()
+    await stateFile.save(store.durable, store.seq)
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -355,6 +394,21 @@ export class GPTRequester {
     if (!options.run && !this.isWiping) return undefined
     const { cache, dedupe } = options
     return Reuse.open(context, { cache, dedupe, baseUrl: environment.baseUrl })
+  }
+
+  #live(): LiveFacts {
+    return {
+      before: this.#began.spending,
+      uncommitted: this.#intake?.uncommitted ?? 0,
+      passes: this.#intake?.passes ?? 0,
+      isProducing: this.#intake?.isHeld ?? false,
+      processedFailedBatches: this.#engine?.finalised ?? 0,
+    }
+  }
+
+  #emit(event: ProgressEvent, emit: (event: ProgressEvent) => void): void {
+    emit(event)
+    this.#figures?.note(event)
   }
 
   #onDurable(): void {

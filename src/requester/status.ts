@@ -7,7 +7,7 @@ import { type LockHolder, TaskLock } from '../state/task-lock.ts'
 import { currentProcess, isGone } from '../util/process-identity.ts'
 import { FAILED_FILE } from './files.ts'
 import { stepsOfKinds } from './ledger-steps.ts'
-import { ledgerPath, mustExist, readTask } from './read-only-view.ts'
+import { type LineWatcher, ledgerPath, mustExist, readTask } from './read-only-view.ts'
 import { type Receipt, receiptOf } from './receipt.ts'
 import { type RequestPlaces, requestPlaces } from './request-places.ts'
 
@@ -93,14 +93,22 @@ export interface SideFile {
 }
 
 /**
- * Reads a task's status without its lock; a process may be at work on it meanwhile. Throws StateError: `unknown_task`,
- * or what is wrong with the ledger.
+ * Reads a task's status without its lock; a process may be at work on it meanwhile. `alsoWatch` is shown each ledger
+ * line on the way. Throws StateError: `unknown_task`, or what is wrong with the ledger.
  */
-export async function readStatus(fs: FileSystem, directory: string, name: string): Promise<TaskStatus> {
+export async function readStatus(
+  fs: FileSystem,
+  directory: string,
+  name: string,
+  alsoWatch: LineWatcher = () => {},
+): Promise<TaskStatus> {
   await mustExist(fs, directory, name)
   const ledger = ledgerPath(directory, name)
   const watch = new StatusWatch(ledger)
-  const view = await readTask(fs, directory, name, (line, state) => watch.take(line, state))
+  const view = await readTask(fs, directory, name, (line, state) => {
+    watch.take(line, state)
+    alsoWatch(line, state)
+  })
   const holder = await TaskLock.holder(directory, name)
   const { state, requests, extent } = view
   const { identity } = state

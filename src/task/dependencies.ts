@@ -1,4 +1,5 @@
 import type { RemoteApi } from '../batch/remote-api.ts'
+import type { OpenSender } from '../progress/history-sender.ts'
 import type { Reporter } from '../progress/reporter.ts'
 import type { PilotReport } from '../requester/pilot-report.ts'
 import type { FileSystem } from '../state/file-system.ts'
@@ -17,6 +18,10 @@ export interface TaskDependencies {
   /** Asked after a pilot (`pilot`) whether the rest is to be sent. Default: whatever the option `yes` says. */
   readonly confirm?: ((report: PilotReport) => Promise<boolean>) | undefined
   readonly reporters?: readonly Reporter[] | undefined
+  /** Sends the history of a run on while it is written. Default: to Weights & Biases, where that is wanted. */
+  readonly openSender?: OpenSender | undefined
+  /** Told what went wrong when the reporters were closed, line by line. Default: a warning of the process. */
+  readonly warn?: ((message: string) => void) | undefined
   /** Sends all HTTP requests, such as an emulator's. Default: the global `fetch`. */
   readonly fetch?: Fetch | undefined
   /** Speaks to the server in place of the OpenAI client. */

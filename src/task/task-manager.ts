@@ -54,8 +54,10 @@ export abstract class TaskManager<Answer = unknown> {
 
   /** Checks the options and stores them; nothing else happens before `run`. Throws UsageError. */
   constructor(options: TaskManagerOptions) {
-    const { flags, stop, cut, confirm, reporters, fetch, api, clock, fs, env, ...input } = options
-    this.#dependencies = { flags, stop, cut, confirm, reporters, fetch, api, clock, fs, env }
+    const { flags, stop, cut, confirm, fetch, api, clock, fs, env, ...rest } = options
+    const { reporters, openSender, warn, ...input } = rest
+    const telling = { reporters, openSender, warn }
+    this.#dependencies = { flags, stop, cut, confirm, ...telling, fetch, api, clock, fs, env }
     this.#settings = resolveOptions(input, env)
     this.options = this.#settings.options
     this.flags = Object.freeze({ ...flags })

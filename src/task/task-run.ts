@@ -1,16 +1,20 @@
 import type { SampleStanding } from '../batch/request-table.ts'
-import { errorText, TaskError } from '../errors.ts'
-import { ENDPOINTS, type Endpoint } from '../openai/wire.ts'
+import { initialState } from '../batch/task-state.ts'
+import { errorText } from '../errors.ts'
+import type { Endpoint } from '../openai/wire.ts'
 import type { ProgressEvent } from '../progress/events.ts'
 import { ProgressFanOut } from '../progress/fan-out.ts'
 import { requestCounts } from '../requester/context.ts'
 import type { View } from '../requester/draft.ts'
 import type { RequesterOptions } from '../requester/opening.ts'
+import type { PrepareOptions } from '../requester/prepare.ts'
 import { GPTRequester } from '../requester/requester.ts'
 import { nodeFileSystem } from '../state/file-system.ts'
+import { changedOptions } from '../util/changed-options.ts'
 import { systemClock } from '../util/clock.ts'
 import type { Settings } from '../util/options.ts'
 import { AnswerSchemas, schemaHash } from './answer-schemas.ts'
+import { checkOutput, knownEndpoint } from './checks.ts'
 import type { TaskDependencies } from './dependencies.ts'
 import { Generation } from './generation.ts'
 import { handleResults } from './handle-results.ts'
@@ -19,6 +23,7 @@ import type { TaskOutput } from './output.ts'
 import { type PilotEnd, runPilot } from './pilot.ts'
 import { previewTask } from './preview.ts'
 import { projectOutput } from './project-output.ts'
+import { codeOf, type Ending, endingOf, RunHistory, runEnd } from './run-history.ts'
 import { summarise } from './summary.ts'
 import { callHook, type TaskHooks } from './task-hooks.ts'
 import type { RunSummary } from './task-types.ts'
@@ -31,16 +36,14 @@ export interface TaskRunOptions<Answer> {
   readonly setParams: (params: unknown) => void
 }
 
-const DEFAULT_ENDPOINT: Endpoint = '/v1/chat/completions'
 const REPORTER_CLOSE_MS = 5_000
 
 /** One run of a task: generation, results and verdicts, going on beside each other. */
 export class TaskRun<Answer> {
   readonly #options: TaskRunOptions<Answer>
   readonly #schemas: AnswerSchemas<Answer>
-  readonly #output: TaskOutput
   readonly #reporters: ProgressFanOut
-  readonly #endpoint: Endpoint
+  readonly #history: RunHistory
   readonly #generation: Generation
   readonly #judge: Judge<Answer>
   readonly #startedMs: number
@@ -48,20 +51,19 @@ export class TaskRun<Answer> {
   /** Of a dry run: the task as it is on disk. */
   #view: View | undefined
   #pilot: PilotEnd | undefined
+  #ending: Ending | undefined
   #addedByPilot = 0
 
   constructor(options: TaskRunOptions<Answer>) {
     const { hooks, className, dependencies, settings } = options
     this.#options = options
     this.#startedMs = (dependencies.clock ?? systemClock).now()
-    this.#reporters = new ProgressFanOut(dependencies.reporters ?? [])
+    const emit = (event: ProgressEvent) => this.#emit(event)
+    this.#history = new RunHistory({ settings, className, dependencies, emit })
+    this.#reporters = new ProgressFanOut([this.#history.reporter, ...(dependencies.reporters ?? [])])
     this.#schemas = new AnswerSchemas(className, (request) => hooks.answerSchemaFor(request))
-    this.#output = hooks.createOutput()
     this.#generation = new Generation(hooks, (code, message) => this.#warn(code, message))
     this.#judge = new Judge({ hooks, schemas: this.#schemas, maxRetries: settings.options.maxRetries })
-    this.#endpoint = knownEndpoint(
-      settings.options.endpoint ?? hooks.endpoint ?? settings.environment.endpoint,
-    )
   }
 
   /** Standing of a sample, verdicts still being written included. A reply that a hook has in hand counts as answered. */
@@ -72,11 +74,23 @@ export class TaskRun<Answer> {
 
   async run(): Promise<RunSummary> {
     try {
-      const { dryRun, quote } = this.#options.settings.options
-      return dryRun || quote ? await this.#preview() : await this.#runOpened()
+      const { hooks, settings } = this.#options
+      const { dryRun, quote } = settings.options
+      const output = hooks.createOutput()
+      return dryRun || quote ? await this.#preview() : await this.#runOpened(output)
+    } catch (error) {
+      this.#tellEnd(endingOf(error))
+      throw error
     } finally {
-      await this.#reporters.close(REPORTER_CLOSE_MS, this.#options.dependencies.clock ?? systemClock)
+      await this.#finish()
     }
+  }
+
+  /** Nothing of the task is held any more: what tells of it may take its time, within bounds. */
+  async #finish(): Promise<void> {
+    const { clock = systemClock, warn = warnByProcess } = this.#options.dependencies
+    if (this.#ending) await this.#history.end(runEnd(this.#ending))
+    for (const problem of await this.#reporters.close(REPORTER_CLOSE_MS, clock)) warn(problem)
   }
 
   async #preview(): Promise<RunSummary> {
@@ -85,7 +99,7 @@ export class TaskRun<Answer> {
       settings,
       fs: dependencies.fs ?? nodeFileSystem,
       clock: dependencies.clock ?? systemClock,
-      prepare: this.#requesterOptions().prepare,
+      prepare: this.#prepare,
       generate: () => this.#generation.toLookAt(),
       createParams: () => callHook('createParams', () => hooks.createParams()),
       setParams,
@@ -98,27 +112,19 @@ export class TaskRun<Answer> {
     })
   }
 
-  async #runOpened(): Promise<RunSummary> {
-    const { hooks, settings, setParams } = this.#options
-    const requester = new GPTRequester(this.#requesterOptions())
+  async #runOpened(output: TaskOutput): Promise<RunSummary> {
+    const requester = new GPTRequester(this.#requesterOptions(output))
     await requester.open()
     this.#requester = requester
     try {
-      this.#checkOutput(requester)
-      const writtenBefore = requester.fileLength(this.#output.suffix(1))
-      setParams(requester.params)
-      this.#emit({ kind: 'run-started', task: settings.options.name, counts: requestCounts(requester.state) })
-      await this.#finishWipe(requester)
-      if (settings.options.run) await this.#work(requester)
-      const hasNewLines = requester.fileLength(this.#output.suffix(1)) !== writtenBefore
-      const { fs = nodeFileSystem } = this.#options.dependencies
-      await projectOutput(requester, this.#output, { fs, hasNewLines })
-      const summary = this.#summary(requester)
-      const counts = requestCounts(requester.state)
-      await callHook('onFinish', () => hooks.onFinish(summary))
-      await requester.close()
-      // Only now: what fails while the run winds down is a failure of the run.
-      this.#emit({ kind: 'run-finished', outcome: summary.outcome, counts })
+      const summary = await this.#workOpened(requester, output)
+      // What fails while the run winds down is a failure of the run.
+      await requester.close({
+        beforeRelease: (failure) =>
+          this.#settle(
+            failure === undefined ? { kind: 'finished', outcome: summary.outcome } : endingOf(failure),
+          ),
+      })
       return summary
     } catch (error) {
       await this.#closeAfter(error, requester)
@@ -126,17 +132,67 @@ export class TaskRun<Answer> {
     }
   }
 
+  async #workOpened(requester: GPTRequester, output: TaskOutput): Promise<RunSummary> {
+    const { hooks, settings, setParams } = this.#options
+    const { run, name } = settings.options
+    if (run || requester.isWiping) this.#history.open(requester)
+    this.#emit({
+      kind: 'run-started',
+      task: name,
+      counts: requestCounts(requester.state),
+      options: changedOptions(settings.options),
+    })
+    requester.tellFigures()
+    checkOutput(requester, output)
+    const writtenBefore = requester.fileLength(output.suffix(1))
+    setParams(requester.params)
+    await this.#finishWipe(requester)
+    if (run) await this.#work(requester)
+    const hasNewLines = requester.fileLength(output.suffix(1)) !== writtenBefore
+    const { fs = nodeFileSystem } = this.#options.dependencies
+    await projectOutput(requester, output, { fs, hasNewLines })
+    const summary = this.#summary(requester, output)
+    await callHook('onFinish', () => hooks.onFinish(summary))
+    return summary
+  }
+
   /** Closes after a failure. What fails then is told, but must not hide what failed first. */
   async #closeAfter(error: unknown, requester: GPTRequester): Promise<void> {
     try {
-      await requester.close()
+      await requester.close({ beforeRelease: () => this.#settle(endingOf(error)) })
     } catch (second) {
       if (second === error) return
       this.#warn('close_failed', `while closing: ${errorText(second)}`)
     }
   }
 
-  #requesterOptions(): RequesterOptions {
+  /** The last that is told of the run, while the task is still this process's. */
+  async #settle(ending: Ending): Promise<void> {
+    this.#tellEnd(ending)
+    await this.#history.close()
+  }
+
+  /** Once in a run: what it failed with first counts. */
+  #tellEnd(ending: Ending): void {
+    if (this.#ending) return
+    this.#ending = ending
+    const state = this.#requester?.state ?? initialState
+    if (ending.kind === 'finished')
+      this.#emit({ kind: 'run-finished', outcome: ending.outcome, counts: requestCounts(state) })
+    else this.#emit({ kind: 'run-failed', message: errorText(ending.error), code: codeOf(ending.error) })
+  }
+
+  get #endpoint(): Endpoint {
+    const { hooks, settings } = this.#options
+    return knownEndpoint(settings.options.endpoint ?? hooks.endpoint ?? settings.environment.endpoint)
+  }
+
+  get #prepare(): PrepareOptions {
+    const endpoint = this.#endpoint
+    return { endpoint, prepareBody: (body, request) => this.#schemas.apply(endpoint, body, request) }
+  }
+
+  #requesterOptions(output: TaskOutput): RequesterOptions {
     const { hooks, className, settings, dependencies } = this.#options
     const { stop, cut, api, fetch, clock, fs } = dependencies
     const endpoint = this.#endpoint
@@ -144,8 +200,8 @@ export class TaskRun<Answer> {
     return {
       settings,
       code: { className, endpoint, schema: schemaHash(own && this.#schemas.strict(own)) },
-      prepare: { endpoint, prepareBody: (body, request) => this.#schemas.apply(endpoint, body, request) },
-      output: this.#output,
+      prepare: this.#prepare,
+      output,
       createParams: () => callHook('createParams', () => hooks.createParams()),
       emit: (event) => this.#emit(event),
       stop,
@@ -155,15 +211,6 @@ export class TaskRun<Answer> {
       clock,
       fs,
     }
-  }
-
-  /** Lines that were written in one form cannot be gone on with in another. */
-  #checkOutput(requester: GPTRequester): void {
-    const { part, lines } = requester.state.output
-    const suffix = this.#output.suffix(part)
-    if (lines === 0 || requester.fileLength(suffix) > 0) return
-    const message = `createOutput() gives an output that is written to ${requester.path(suffix)}, but the task has ${lines} lines in another file; use the form it was begun with, or another task name`
-    throw new TaskError('output_changed', message)
   }
 
   /** Takes what is still to come of a wiped task, then wipes. */
@@ -233,10 +280,10 @@ export class TaskRun<Answer> {
     return this.#options.dependencies.stop?.aborted ?? false
   }
 
-  #summary(requester: GPTRequester): RunSummary {
+  #summary(requester: GPTRequester, output: TaskOutput): RunSummary {
     const { settings, dependencies } = this.#options
     const elapsedMs = (dependencies.clock ?? systemClock).now() - this.#startedMs
-    return summarise(requester, this.#output, settings.options, {
+    return summarise(requester, output, settings.options, {
       added: this.#generation.added + this.#addedByPilot,
       judged: this.#judge.judged,
       elapsedMs,
@@ -254,11 +301,4 @@ export class TaskRun<Answer> {
   }
 }
 
-function knownEndpoint(endpoint: string | undefined): Endpoint {
-  const known = ENDPOINTS.find((one) => one === (endpoint ?? DEFAULT_ENDPOINT))
-  if (known) return known
-  throw new TaskError(
-    'bad_endpoint',
-    `endpoint ${JSON.stringify(endpoint)} is not supported; use one of ${ENDPOINTS.join(', ')}`,
-  )
-}
+const warnByProcess = (message: string): void => process.emitWarning(message, 'NightshiftWarning')

@@ -38,6 +38,7 @@ export interface Spelling {
 export const SECRET_FLAGS: ReadonlyMap<string, string> = new Map([
   ['openai-api-key', 'OPENAI_API_KEY'],
   ['api-key', 'OPENAI_API_KEY'],
+  ['wandb-api-key', 'WANDB_API_KEY'],
 ])
 
 const RESERVED = new Set(['help', ...SECRET_FLAGS.keys()])

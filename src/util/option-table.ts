@@ -29,6 +29,7 @@ const server = inGroup('Server')
 const lock = inGroup('Lock')
 const pace = inGroup('Waiting')
 const screen = inGroup('Screen')
+const wandb = inGroup('Weights & Biases')
 const limit = inGroup('Limits')
 const batch = inGroup('Batches')
 const direct = inGroup('Direct calls')
@@ -42,6 +43,9 @@ const hasNoCredentials = (url: string): boolean => {
   const parsed = URL.parse(url)
   return parsed === null || (parsed.username === '' && parsed.password === '')
 }
+
+/** What is part of an address at Weights & Biases. */
+const wandbName = (most: number) => z.string().regex(new RegExp(`^[^/\\\\#?%:\\s]{1,${most}}$`))
 
 /** Every option of this release: the types, the flags, the help and the docs all come from here. */
 export const optionTable = {
@@ -193,6 +197,11 @@ export const optionTable = {
     { unit: 'ms' },
   ),
 
+  log: screen(
+    z.enum(['auto', 'live', 'plain', 'json']).default('auto'),
+    'How progress is told: live, as lines, or as one JSON object a line; auto: live on a terminal, else lines',
+    MATCHING_CASE,
+  ),
   directVerbose: screen(
     z.enum(['never', 'error', 'warn', 'always']).default('never'),
     'Which direct calls are printed, with request and reply',
@@ -208,6 +217,41 @@ export const optionTable = {
   showErrors: screen(whole(1).default(25), 'How many errors of one kind are printed; the rest is counted', {
     unit: 'errors',
   }),
+
+  wandb: wandb(
+    z.boolean().optional(),
+    'Send the history of the task to Weights & Biases; otherwise it is sent when WANDB_API_KEY is set or ~/.netrc has an entry for the server',
+  ),
+  wandbProject: wandb(wandbName(128).default('gpt_batch_api'), 'Project that the run is in', {
+    value: 'name',
+    allowed: 'a name of up to 128 characters without / \\ # ? % :',
+    env: 'WANDB_PROJECT',
+  }),
+  wandbEntity: wandb(
+    wandbName(128).optional(),
+    'User or team that the project belongs to; otherwise the default one of the key',
+    { value: 'name', allowed: 'the name of a user or a team', env: 'WANDB_ENTITY' },
+  ),
+  wandbName: wandb(
+    z.string().min(1).max(128).optional(),
+    'Name that the run is shown by; otherwise the name of the task',
+    { value: 'name', allowed: '1 to 128 characters', env: 'WANDB_NAME' },
+  ),
+  wandbGroup: wandb(
+    z.string().min(1).max(128).optional(),
+    "Group that the run is in; otherwise the name of the task's class",
+    { value: 'name', allowed: '1 to 128 characters', env: 'WANDB_RUN_GROUP' },
+  ),
+  wandbRunId: wandb(
+    wandbName(128).optional(),
+    'Id of the run, which is made or continued; otherwise a random one that the task keeps',
+    { value: 'id', allowed: '1 to 128 characters without / \\ # ? % :', env: 'WANDB_RUN_ID' },
+  ),
+  wandbDir: wandb(
+    z.string().min(1).optional(),
+    'Folder for what is kept about the delivery; otherwise the folder of the task',
+    { value: 'dir', allowed: 'the path of a folder', env: 'WANDB_DIR' },
+  ),
 
   maxTaskRequests: limit(
     whole(0).default(10_000_000),

@@ -32,6 +32,36 @@ export interface Environment {
   readonly stateDir: string | undefined
   /** False when `NO_COLOR` is set or `TERM` is `dumb`. */
   readonly color: boolean
+  /** `FORCE_COLOR` is set: colours are wanted also where the output goes to no terminal. */
+  readonly forceColor: boolean
+  /** False when `TERM` is `dumb` or `CI` is set: lines that are rewritten in place would not be seen as such. */
+  readonly mayRedraw: boolean
+  /** `TERM` is `dumb`: the terminal cannot move its cursor. */
+  readonly isDumb: boolean
+  readonly wandb: WandbEnvironment
+}
+
+/** What is known of Weights & Biases. Options come before variables. */
+export interface WandbEnvironment {
+  /** `WANDB_API_KEY`. */
+  readonly apiKey: Secret | undefined
+  /** `WANDB_BASE_URL`; default: `https://api.wandb.ai`. */
+  readonly baseUrl: string
+  /** `WANDB_MODE`; `dryrun` is an old word for `offline`. Default: `online`. */
+  readonly mode: 'online' | 'offline' | 'disabled'
+  /** The option `wandb`: undefined when it was not given. */
+  readonly wanted: boolean | undefined
+  /** The options, else `WANDB_PROJECT`, `WANDB_ENTITY`, `WANDB_NAME`, `WANDB_RUN_GROUP`, `WANDB_RUN_ID`, `WANDB_DIR`. */
+  readonly project: string
+  readonly entity: string | undefined
+  readonly name: string | undefined
+  readonly group: string | undefined
+  readonly runId: string | undefined
+  readonly dir: string | undefined
+  /** `WANDB_TAGS`, between commas. */
+  readonly tags: readonly string[]
+  /** `NETRC`, else `.netrc` in `HOME`: where a key may be. Undefined when neither is set. */
+  readonly netrc: string | undefined
 }
 
 /** All that a run is told from outside, frozen. */
@@ -156,8 +186,68 @@ function parseEnvironment(input: TaskOptions, env: EnvironmentVariables): Parsed
     project: effective(optionTable.openaiProject, input.openaiProject),
     endpoint: effective(optionTable.endpoint, input.endpoint),
     color: variable(env, 'NO_COLOR') === undefined && env.TERM !== 'dumb',
+    forceColor: !['0', 'false', undefined].includes(variable(env, 'FORCE_COLOR')),
+    mayRedraw: env.TERM !== 'dumb' && variable(env, 'CI') === undefined,
+    isDumb: env.TERM === 'dumb',
+    wandb: Object.freeze({
+      apiKey: secret(env, 'WANDB_API_KEY'),
+      baseUrl: effective(wandbBaseUrl, undefined) ?? WANDB_URL,
+      mode: MODES[effective(wandbMode, undefined) ?? 'online'],
+      wanted: input.wandb,
+      project: effective(optionTable.wandbProject, input.wandbProject) ?? '',
+      entity: effective(optionTable.wandbEntity, input.wandbEntity),
+      name: effective(optionTable.wandbName, input.wandbName),
+      group: effective(optionTable.wandbGroup, input.wandbGroup),
+      runId: effective(optionTable.wandbRunId, input.wandbRunId),
+      dir: effective(optionTable.wandbDir, input.wandbDir),
+      tags: Object.freeze(listOf(variable(env, 'WANDB_TAGS'))),
+      netrc: netrcPath(env),
+    }),
   }
   return { value: Object.freeze(value), problems }
+}
+
+const WANDB_URL = 'https://api.wandb.ai'
+/** Words of W&B's own SDK, old ones too, and what they come to here. */
+const MODES = {
+  online: 'online',
+  shared: 'online',
+  run: 'online',
+  offline: 'offline',
+  dryrun: 'offline',
+  disabled: 'disabled',
+} as const
+
+/** Variables that no option stands for. */
+const wandbMode = {
+  schema: z.enum(['online', 'offline', 'disabled', 'dryrun', 'shared', 'run']).default('online'),
+  allowed: 'online, offline or disabled',
+  group: '',
+  help: '',
+  env: 'WANDB_MODE',
+} satisfies OptionEntry
+const wandbBaseUrl = {
+  schema: z
+    .url({ protocol: /^https?$/ })
+    .transform((url) => url.replace(/\/+$/, ''))
+    .optional(),
+  group: '',
+  help: '',
+  allowed: 'an http or https URL',
+  env: 'WANDB_BASE_URL',
+} satisfies OptionEntry
+
+const listOf = (text = ''): string[] =>
+  text
+    .split(',')
+    .map((part) => part.trim())
+    .filter((part) => part !== '')
+
+function netrcPath(env: EnvironmentVariables): string | undefined {
+  const own = variable(env, 'NETRC')
+  if (own !== undefined) return resolve(own)
+  const home = variable(env, 'HOME')
+  return home === undefined ? undefined : join(home, '.netrc')
 }
 
 const variable = (env: EnvironmentVariables, name: string): string | undefined =>

@@ -144,6 +144,8 @@ test('an index and the layers over it answer like a plain list, whatever is writ
         pair.change(change)
         expect(dumpTable(pair.open, NAMES)).toEqual(dumpTable(pair.openModel, NAMES))
         expect(dumpTable(pair.index, NAMES)).toEqual(dumpTable(pair.durableModel, NAMES))
+        expect(pair.index.sampleTally).toEqual(pair.durableModel.sampleTally)
+        expect(pair.open.sampleTally).toEqual(pair.durableModel.sampleTally)
       }
     }),
     { numRuns: 300 },

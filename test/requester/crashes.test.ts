@@ -142,7 +142,12 @@ describe('a crash in the first reply of a direct set', () => {
     const folder = await crash(rig, { at: at('POST', '/v1/chat/completions') }, direct)
     writeFileSync(`${folder}/task_replies1.jsonl`, text)
     expect(await new Ten(rig.options({ ...direct, taskDir: folder })).run()).toMatchObject({ complete: true })
-    expect(readdirSync(folder).sort()).toEqual(['task_ledger.jsonl', 'task_output.jsonl', 'task_state.json'])
+    expect(readdirSync(folder).sort()).toEqual([
+      'task_ledger.jsonl',
+      'task_output.jsonl',
+      'task_progress.jsonl',
+      'task_state.json',
+    ])
   })
 })
 

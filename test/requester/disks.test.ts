@@ -54,9 +54,9 @@ async function expectGoesOn({ host, run }: { host: Harness; run: () => ReturnTyp
       .sort(),
   )
   expect(taskLines(host.dir, '_failed.jsonl')).toHaveLength(1)
-  expect(readdirSync(host.dir).filter((name) => !/_(ledger|output|failed|state)\.json/.test(name))).toEqual(
-    [],
-  )
+  expect(
+    readdirSync(host.dir).filter((name) => !/_(ledger|output|failed|state|progress)\.json/.test(name)),
+  ).toEqual([])
   const uncertain = stepsOf(host.dir, 'uncertain').flatMap(({ requests }) => requests)
   const batches = await host.emulator.fetch('http://console.test/v1/batches?limit=100')
   const inBatches = JSON.parse(await batches.text()).data.map(

@@ -2,8 +2,9 @@ import { describe, expect, test } from 'vitest'
 import { accept, reject, retry, type Verdict } from '../../src/batch/verdict.ts'
 import { TaskManager, type TaskManagerOptions } from '../../src/task/task-manager.ts'
 import type { TaskResponse } from '../../src/task/task-types.ts'
+import { figuresOnDisk, lastFigures, soundRows, withoutLive } from '../support/history.ts'
 import { machine, type Uploads } from '../support/power-cut.ts'
-import type { Disk, Random } from '../support/power-loss-fs.ts'
+import type { Disk, PowerLossFs, Random } from '../support/power-loss-fs.ts'
 import { ask, type Harness, harness, type LedgerStep, NAME, names } from '../support/task-harness.ts'
 
 /** Of all pairs of an operation and a way to survive, one in so many is tried. 1: all, which takes a minute. */
@@ -92,15 +93,22 @@ async function remote({ emulator }: Harness, path: string): Promise<{ metadata: 
 }
 
 /** The task is complete, each key once, nothing was sent twice or left behind. */
-async function expectWhole({ rig, uploads, answered }: World, disk: Disk, cuts: number) {
+async function expectWhole({ rig, uploads, answered }: World, fs: PowerLossFs, cuts: number) {
+  const { disk } = fs
   const output = linesOf<{ key: string }>(textOf(rig, disk, '_output.jsonl')).map(({ key }) => key)
   expect(output.sort()).toEqual(KEYS.filter((key) => key !== REFUSED).sort())
   const failed = linesOf<{ key: string }>(textOf(rig, disk, '_failed.jsonl')).map(({ key }) => key)
   expect(failed).toEqual([REFUSED])
   const left = [...disk.keys()].map((path) => path.slice(rig.dir.length + 1)).sort()
   expect(left).toEqual(
-    ['failed.jsonl', 'ledger.jsonl', 'output.jsonl', 'state.json'].map((end) => `${NAME}_${end}`),
+    ['failed.jsonl', 'ledger.jsonl', 'output.jsonl', 'progress.jsonl', 'state.json'].map(
+      (end) => `${NAME}_${end}`,
+    ),
   )
+
+  const rows = soundRows(textOf(rig, disk, '_progress.jsonl'))
+  expect(rows.at(-1)).toMatchObject({ 'Event/kind': 'run-finished', 'Event/outcome': 'complete' })
+  expect(withoutLive(lastFigures(rows))).toEqual(await figuresOnDisk(fs, rig.dir))
 
   expect(await remote(rig, '/v1/files')).toEqual([])
   const tags = (await remote(rig, '/v1/batches?limit=100')).map(({ metadata }) => metadata.nightshift_tag)
@@ -125,7 +133,7 @@ describe('a machine that loses its power during a whole run', () => {
   test('without it comes to the end that is expected', async () => {
     const one = world()
     const { fs } = await runOn(one, new Map())
-    await expectWhole(one, fs.disk, 0)
+    await expectWhole(one, fs, 0)
     expect(one.answered.direct.length).toBeGreaterThanOrEqual(2)
     expect(fs.ops).toBeGreaterThan(80)
   })
@@ -149,7 +157,7 @@ async function expectSurvival(cutAt: number, survival: Random, random: Random) {
   const first = await runOn(one, new Map(), cutAt)
   const second = await runOn(one, first.fs.diskAfter(cutAt, survival), Math.floor(random() * 40))
   const third = await runOn(one, second.fs.diskAfter(second.fs.ops, random))
-  await expectWhole(one, third.fs.disk, 2)
+  await expectWhole(one, third.fs, 2)
 }
 
 /** Operations of a run after which it is in the middle of something: queueing, sending, taking answers, judging. */
@@ -215,7 +223,7 @@ describe('a disk on which the power loss left', () => {
       const one = world()
       const { fs } = await runOn(one, new Map(), cutAt)
       const { fs: after } = await runOn(one, changed(one.rig, fs.disk, change(one.rig, fs.disk)))
-      await expectWhole(one, after.disk, 1)
+      await expectWhole(one, after, 1)
     }
   })
 

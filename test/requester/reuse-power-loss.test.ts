@@ -101,7 +101,9 @@ function expectWhole({ rig, asked }: World, disk: Disk, most: ReadonlyMap<string
   expect(failed).toEqual([REFUSED])
   const left = [...disk.keys()].map((path) => path.slice(rig.dir.length + 1)).sort()
   expect(left).toEqual(
-    ['failed.jsonl', 'ledger.jsonl', 'output.jsonl', 'state.json'].map((end) => `${NAME}_${end}`),
+    ['failed.jsonl', 'ledger.jsonl', 'output.jsonl', 'progress.jsonl', 'state.json'].map(
+      (end) => `${NAME}_${end}`,
+    ),
   )
   const calls = linesOf<{ steps: LedgerStep[] }>(rig, disk, '_ledger.jsonl')
     .flatMap(({ steps }) => steps)

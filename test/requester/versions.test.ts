@@ -48,7 +48,7 @@ function fixture(version: string, name: string) {
 }
 
 const LASTING =
-  /^(expected\.json|\.emulator|task_(ledger|output|output_part\d+|failed)\.jsonl|task_(state|output)\.json)$/
+  /^(expected\.json|\.emulator|task_(ledger|output|output_part\d+|failed|progress)\.jsonl|task_(state|output)\.json)$/
 
 /** Kinds of all steps, also of those in a line that was cut short. */
 const kindsIn = (folder: string): string[] =>

@@ -209,6 +209,68 @@ describe('the environment', () => {
   })
 
   test.each([
+    [{}, false, true],
+    [{ FORCE_COLOR: '1', CI: 'true' }, true, false],
+    [{ FORCE_COLOR: '0', TERM: 'dumb' }, false, false],
+  ])('says with %o whether colours are forced (%s), and lines may be rewritten (%s)', (env, forced, may) => {
+    expect(readEnvironment(env)).toMatchObject({ forceColor: forced, mayRedraw: may })
+  })
+
+  test('says where a history goes at Weights & Biases, after the options', () => {
+    const env = {
+      WANDB_API_KEY: ' key ',
+      WANDB_BASE_URL: 'http://localhost:8080/',
+      WANDB_MODE: 'offline',
+      WANDB_PROJECT: 'p',
+      WANDB_ENTITY: 'e',
+      WANDB_NAME: 'a name',
+      WANDB_RUN_GROUP: 'g',
+      WANDB_RUN_ID: 'r1',
+      WANDB_DIR: 'd',
+      WANDB_TAGS: ' one, two,,',
+      NETRC: '/n',
+      HOME: '/home/me',
+    }
+    expect(readEnvironment(env).wandb).toMatchObject({
+      ...{ baseUrl: 'http://localhost:8080', mode: 'offline', wanted: undefined, project: 'p', entity: 'e' },
+      ...{ name: 'a name', group: 'g', runId: 'r1', dir: 'd', tags: ['one', 'two'], netrc: '/n' },
+    })
+    expect(readEnvironment(env).wandb.apiKey?.reveal()).toBe('key')
+    const given = { name: 'a', wandb: false, wandbProject: 'q', wandbEntity: 'f', wandbName: 'b' }
+    const { environment } = resolveOptions(
+      { ...given, wandbRunId: 'r2', wandbGroup: 'h', wandbDir: 'x' },
+      env,
+    )
+    expect(environment.wandb).toMatchObject({
+      ...{ wanted: false, project: 'q', entity: 'f', name: 'b', runId: 'r2', group: 'h', dir: 'x' },
+    })
+  })
+
+  test('has defaults for Weights & Biases', () => {
+    expect(readEnvironment({ HOME: '/home/me' }).wandb).toEqual({
+      ...{ apiKey: undefined, baseUrl: 'https://api.wandb.ai', mode: 'online', wanted: undefined },
+      ...{ project: 'gpt_batch_api', entity: undefined, name: undefined, group: undefined, runId: undefined },
+      ...{ dir: undefined, tags: [], netrc: '/home/me/.netrc' },
+    })
+  })
+
+  test.each([
+    ['dryrun', 'offline'],
+    ['disabled', 'disabled'],
+    ['shared', 'online'],
+  ])('knows the mode %s', (WANDB_MODE, mode) => {
+    expect(readEnvironment({ WANDB_MODE }).wandb.mode).toBe(mode)
+  })
+
+  test.each([
+    [{ WANDB_MODE: 'off' }, 'WANDB_MODE is "off", but must be online, offline or disabled'],
+    [{ WANDB_BASE_URL: 'api.wandb.ai' }, 'WANDB_BASE_URL is "api.wandb.ai"'],
+    [{ WANDB_PROJECT: 'a/b' }, 'WANDB_PROJECT is "a/b"'],
+  ])('that is wrong for Weights & Biases is refused: %o', (env, message) => {
+    expect(usageErrorOf(() => readEnvironment(env)).message).toContain(message)
+  })
+
+  test.each([
     [{ NIGHTSHIFT_STATE_DIR: '/own', XDG_STATE_HOME: '/state', HOME: '/home/me' }, '/own'],
     [{ NIGHTSHIFT_STATE_DIR: ' ', XDG_STATE_HOME: '/state', HOME: '/home/me' }, '/state/nightshift'],
     [{ XDG_STATE_HOME: 'relative', HOME: '/home/me' }, '/home/me/.local/state/nightshift'],
@@ -221,16 +283,20 @@ describe('the environment', () => {
   test('never shows a key', () => {
     fc.assert(
       fc.property(fc.stringMatching(/^[A-Za-z0-9-]{12,40}$/), (key) => {
-        const settings = resolveOptions({ name: 'a' }, { OPENAI_API_KEY: key, OPENAI_ADMIN_KEY: key })
+        const settings = resolveOptions(
+          { name: 'a' },
+          { OPENAI_API_KEY: key, OPENAI_ADMIN_KEY: key, WANDB_API_KEY: key },
+        )
         expect(settings.environment.adminKey?.reveal()).toBe(key)
         const shown = [
           JSON.stringify(settings),
           inspect(settings, { depth: 9, showHidden: true }),
           `${settings.environment.apiKey}`,
+          `${settings.environment.wandb.apiKey}`,
           JSON.stringify(structuredClone({ ...settings.environment.apiKey })),
         ]
         for (const text of shown) expect(text).not.toContain(key)
-        expect(shown[2]).toBe('[secret]')
+        expect(shown.slice(2, 4)).toEqual(['[secret]', '[secret]'])
       }),
       { numRuns: 30 },
     )
