@@ -5,13 +5,11 @@ import { createEmulator, type Emulator } from '../emulator/create-emulator.ts'
 import type { Scenario } from '../emulator/scenario.ts'
 import { errorText, NightshiftError, StateError, UsageError } from '../errors.ts'
 import type { Endpoint } from '../openai/wire.ts'
-import { TerminalReporter } from '../progress/terminal-reporter.ts'
 import type { PilotReport } from '../requester/pilot-report.ts'
 import type { TaskManager, TaskManagerOptions } from '../task/task-manager.ts'
 import type { RunSummary, TaskRequest } from '../task/task-types.ts'
-import { systemClock } from '../util/clock.ts'
 import { optionTable } from '../util/option-table.ts'
-import { environmentWith, readEnvironment, resolveOptions, type TaskOptions } from '../util/options.ts'
+import { environmentWith, resolveOptions, type TaskOptions } from '../util/options.ts'
 import { systemCode } from '../util/system-code.ts'
 import { parseArguments } from './args.ts'
 import { askYesNo } from './ask.ts'
@@ -20,6 +18,7 @@ import { checkNodeVersion } from './node-version.ts'
 import { pilotQuestion, pilotText } from './pilot-text.ts'
 import { describeError } from './report-error.ts'
 import { readScenario } from './scenario-file.ts'
+import { openScreen, type Screen } from './screen.ts'
 import { type Interruption, isInterruption, listenForSignals, SIGNAL_EXIT_CODES } from './signals.ts'
 import { summaryText } from './summary-text.ts'
 
@@ -91,24 +90,33 @@ async function runCommand(
   const emulator = chosen.emulator ? emulatorOnDemand(chosen, answers) : undefined
   if (chosen.scenario !== undefined && !emulator) throw scenarioWithoutEmulator(chosen.scenario)
   for (const stream of [process.stdout, process.stderr]) stream.on('error', ignoreBrokenPipe)
-  const interruption = listenForSignals((message) => process.stderr.write(`${message}\n`))
+  const screen = openScreen(chosen)
+  const interruption = listenForSignals((message) => screen.stopping(message))
   try {
-    const task = new Task(taskOptions(chosen, parsed.flags, interruption, emulator))
+    const task = new Task(taskOptions(chosen, parsed.flags, { interruption, emulator, screen }))
     const summary = await task.run()
     emulator?.check()
     process.stdout.write(`${summaryText(summary)}\n`)
     process.exitCode = exitCodeOf(summary, interruption)
     return summary
   } catch (error) {
-    const signal = interruption.signal()
-    if (!signal || !isInterruption(error)) throw error
-    process.exitCode = SIGNAL_EXIT_CODES[signal]
+    process.exitCode = exitCodeAfter(error, interruption, screen)
     return undefined
   } finally {
     interruption.end()
+    screen.end()
     await emulator?.close()
     for (const stream of [process.stdout, process.stderr]) stream.off('error', ignoreBrokenPipe)
   }
+}
+
+/** Says what went wrong, unless it was a signal. */
+function exitCodeAfter(error: unknown, { signal }: Interruption, screen: Screen): number {
+  const interrupted = signal()
+  if (interrupted && isInterruption(error)) return SIGNAL_EXIT_CODES[interrupted]
+  const { text, exitCode } = describeError(error)
+  screen.fail(text)
+  return exitCode
 }
 
 const scenarioWithoutEmulator = (path: string): UsageError =>
@@ -120,15 +128,21 @@ function ignoreBrokenPipe(error: Error): void {
   if (code !== 'EPIPE' && code !== 'EIO') throw error
 }
 
+interface Surroundings {
+  readonly interruption: Interruption
+  readonly emulator: EmulatorOnDemand | undefined
+  readonly screen: Screen
+}
+
 function taskOptions(
   options: TaskOptions,
   flags: Readonly<Record<string, unknown>>,
-  { stop, cut }: Interruption,
-  emulator: EmulatorOnDemand | undefined,
+  { interruption, emulator, screen }: Surroundings,
 ): TaskManagerOptions {
-  const terminal = terminalReporter(options)
-  const confirm = confirmation(terminal, { yes: resolveOptions(options).options.yes, stop })
-  const common = { ...options, flags, stop, cut, confirm, reporters: [terminal] }
+  const { stop, cut } = interruption
+  const confirm = confirmation(screen, { yes: resolveOptions(options).options.yes, stop })
+  const warn = (message: string): void => screen.warn(message)
+  const common = { ...options, flags, stop, cut, confirm, warn, reporters: [screen.reporter] }
   if (!emulator) return common
   const env = environmentWith({
     OPENAI_API_KEY: 'emulator',
@@ -201,36 +215,21 @@ function startEmulator(options: TaskOptions, { answer, scenario }: EmulatorKind)
   }
 }
 
-function terminalReporter(options: TaskOptions): TerminalReporter {
-  const { showWarnings, showErrors, directVerbose } = resolveOptions(options).options
-  const isTTY = process.stderr.isTTY ?? false
-  return new TerminalReporter({
-    write: (text) => process.stderr.write(text),
-    isTTY,
-    columns: () => process.stderr.columns ?? 80,
-    clock: systemClock,
-    color: isTTY && readEnvironment().color,
-    showWarnings,
-    showErrors,
-    directVerbose,
-  })
-}
-
 /** Shows what came of a pilot, and asks whether to go on where there is somebody to ask. */
 function confirmation(
-  terminal: TerminalReporter,
+  screen: Screen,
   { yes, stop }: { readonly yes: boolean; readonly stop: AbortSignal },
 ): (report: PilotReport) => Promise<boolean> {
   return async (report) => {
-    terminal.pause()
+    screen.pause()
     try {
       const columns = process.stdout.columns || WIDTH_WITHOUT_TERMINAL
       process.stdout.write(`${pilotText(report, columns).join('\n')}\n`)
-      if (yes || !process.stdin.isTTY || !process.stderr.isTTY) return yes
+      if (yes || !screen.mayAsk) return yes
       const place = { input: process.stdin, output: process.stderr, signal: stop }
       return await askYesNo(pilotQuestion(report, process.stderr.columns || WIDTH_WITHOUT_TERMINAL), place)
     } finally {
-      terminal.resume()
+      screen.resume()
     }
   }
 }

@@ -41,6 +41,23 @@ export function batchText(event: EventOf<'batch-changed'>): string {
   return oneLine(`batch ${event.file} is ${event.status}: ${event.model}, ${parts.join(', ')}`)
 }
 
+/** `batch 3 is done: 1,000 requests, 998 succeeded, 2 failed, $0.0012, after 2h5m`. */
+export function resultText({ file, metrics }: EventOf<'batch-result'>): string {
+  const figure = (name: string): number => Number(metrics[`Result/${name}`] ?? 0)
+  const [requests, expired, hours] = [figure('num_requests'), figure('num_expired'), figure('duration_hours')]
+  const parts = [
+    ...(requests > 0 ? [requestsText(requests)] : []),
+    `${formatCount(figure('num_succeeded'))} succeeded`,
+    `${formatCount(figure('num_failed'))} failed`,
+    ...(expired > 0 ? [`${formatCount(expired)} expired`] : []),
+    ...('Result/cost_usd' in metrics ? [formatUsd(figure('cost_usd') * 1e9)] : []),
+    ...(hours > 0 ? [`after ${formatDuration(hours * HOUR_MS)}`] : []),
+  ]
+  return `batch ${file} is done: ${parts.join(', ')}`
+}
+
+const HOUR_MS = 3_600_000
+
 export const directText = ({ file, model, requests }: EventOf<'direct-started'>): string =>
   oneLine(`direct calls ${file}: ${model}, ${requestsText(requests)}`)
 
@@ -74,6 +91,13 @@ export function batchesText(batches: Iterable<EventOf<'batch-changed'>>): string
     return `${formatCount(count)} ${status}${share}`
   })
   return oneLine(parts.join(', '))
+}
+
+export type DirectVerbose = 'never' | 'error' | 'warn' | 'always'
+
+/** Whether request and reply of a direct call are shown. */
+export function isToldWhole({ ok, warned }: EventOf<'direct-call'>, directVerbose: DirectVerbose): boolean {
+  return { never: false, error: !ok, warn: !ok || warned, always: true }[directVerbose]
 }
 
 const DATA_URL_SHOWN = 35

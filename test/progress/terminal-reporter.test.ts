@@ -4,9 +4,9 @@ import { describe, expect, test } from 'vitest'
 import type { ProgressEvent, RequestCounts } from '../../src/progress/events.ts'
 import { TerminalReporter, type TerminalReporterOptions } from '../../src/progress/terminal-reporter.ts'
 import { VirtualClock } from '../support/virtual-clock.ts'
+import { VirtualScreen } from '../support/virtual-screen.ts'
 
 const START = new Date(2026, 0, 1, 12, 0, 0).getTime()
-const ERASE = '\r\u001b[2K'
 
 const counts = (told: Partial<RequestCounts> = {}): RequestCounts => ({
   requests: 1200,
@@ -50,10 +50,6 @@ function terminal(told: Partial<TerminalReporterOptions> = {}) {
   return { reporter, written, clock, tell, text: () => written.join('') }
 }
 
-/** What a terminal shows after all this: a carriage return with "erase line" empties the current line. */
-const screenAfter = (text: string): readonly string[] =>
-  text.split('\n').map((line) => line.split(ERASE).at(-1) ?? '')
-
 describe('without a terminal', () => {
   test('prints a line with the time for each change of state', async () => {
     const { reporter, tell, text } = terminal()
@@ -84,11 +80,56 @@ describe('without a terminal', () => {
     ])
   })
 
+  test('says how long a run took that ended by an error, but nothing of one that never began', () => {
+    const { tell, written } = terminal()
+    tell({ kind: 'run-failed', code: 'lock_held', message: 'told by whoever catches it' })
+    expect(written).toEqual([])
+    tell({ kind: 'run-started', task: 'emotions', counts: counts() })
+    tell({ kind: 'run-failed', code: 'hook_failed', message: 'told by whoever catches it' }, 90_000)
+    expect(written.at(-1)).toBe('12:01:30 run ended after 1m30s: hook_failed\n')
+  })
+
+  test('tells the result of a batch', () => {
+    const { tell, written } = terminal()
+    const metrics = {
+      'Result/num_requests': 1000,
+      'Result/num_succeeded': 990,
+      'Result/num_failed': 2,
+      'Result/num_expired': 8,
+      'Result/cost_usd': 0.0123,
+      'Result/duration_hours': 2.5,
+    }
+    tell(batch({ status: 'completed' }))
+    tell({ kind: 'batch-result', file: 1, metrics })
+    expect(written.at(-1)?.slice(9)).toBe(
+      'batch 1 is done: 1,000 requests, 990 succeeded, 2 failed, 8 expired, $0.0123, after 2h30m\n',
+    )
+  })
+
   test('sums up what was judged at most every ten seconds', () => {
     const { tell, written } = terminal()
     for (let second = 0; second < 35; second++) tell({ kind: 'judged', counts: counts() }, 1000)
     expect(written.map((line) => line.slice(0, 8))).toEqual(['12:00:10', '12:00:20', '12:00:30'])
     expect(written[0]).toContain('1,000 succeeded')
+  })
+
+  test('sums up what batches have come to as well, but nothing twice, and nothing after the end', () => {
+    const { tell, written } = terminal()
+    const sample = (): ProgressEvent => ({ kind: 'sample', metrics: {}, counts: counts() })
+    tell({ kind: 'run-started', task: 'emotions', counts: counts() })
+    tell(sample(), 11_000)
+    tell(batch({ status: 'in_progress', completed: 0 }))
+    tell(batch({ status: 'in_progress', completed: 120 }), 5000)
+    tell(sample(), 6000)
+    tell(sample(), 11_000)
+    tell({ kind: 'run-finished', outcome: 'complete', counts: counts() }, 30_000)
+    expect(written.map((line) => line.slice(9, 24))).toEqual([
+      'task emotions: ',
+      'batch 1 is in_p',
+      '1,200 requests:',
+      'run finished af',
+    ])
+    expect(written[2]).toContain('; batches: 1 in_progress (120/600)')
   })
 
   test('prints so many messages of a kind and counts the others', async () => {
@@ -119,7 +160,7 @@ describe('without a terminal', () => {
     tell({ kind: 'request-failed', key: 'a', reason: 'r', final: true })
     tell({ kind: 'warning', code: 'c', message: 'w' })
     expect(text()).toContain('\u001b[2m12:00:00\u001b[0m \u001b[31mrequest a')
-    expect(text()).toContain('\u001b[33mwarning: w\u001b[0m')
+    expect(text()).toContain('\u001b[35mwarning: w\u001b[0m')
     expect(stripVTControlCharacters(text())).toMatch(/^12:00:00 request a/)
   })
 })
@@ -169,50 +210,143 @@ describe('direct calls', () => {
 })
 
 describe('on a terminal', () => {
-  test('keeps one status line below the log', async () => {
-    const { reporter, tell, text } = terminal({ isTTY: true, columns: () => 200 })
-    tell(batch({}))
+  const live = (told: Partial<TerminalReporterOptions> = {}, [columns, rows] = [80, 24]) => {
+    const screen = new VirtualScreen(columns, rows)
+    const size = { columns: () => columns, rows: () => rows }
+    const made = terminal({ isTTY: true, ...size, ...told })
+    const shown = () => {
+      for (const text of made.written.splice(0)) screen.write(text)
+      return screen.text
+    }
+    return { ...made, screen, shown }
+  }
+
+  test('keeps a display below the log, and takes it away at the end', async () => {
+    const { reporter, tell, shown } = live()
+    tell({ kind: 'run-started', task: 'emotions', counts: counts() })
+    tell(batch({ status: 'validating' }))
     tell(batch({ file: 2, status: 'in_progress', completed: 120, failed: 1 }), 300)
     tell({ kind: 'judged', counts: counts() }, 5000)
-    expect(screenAfter(text())).toEqual([
-      '12:00:00 batch 1 is sealed: gpt-5-mini, 600 requests',
-      '12:00:00 batch 2 is in_progress: gpt-5-mini, 600 requests, 120 completed, 1 failed',
-      '5s | 1,200 requests: 1,000 succeeded, 3 failed, 197 pending, 150 in flight, $0.0123 | ' +
-        'batches: 1 sealed, 1 in_progress (121/600)',
+    const log = [
+      '12:00:00 task emotions: 1,200 requests: 1,000 succeeded, 3 failed, 197 pending,',
+      '150 in flight, $0.0123',
+      '12:00:00 batch 1 is validating: gpt-5-mini, 600 requests',
+      '12:00:00 batch 2 is in_progress: gpt-5-mini, 600 requests, 120 completed, 1 fail',
+      'ed',
+    ]
+    expect(shown().map((line) => line.trim())).toEqual([
+      ...log,
+      '',
+      'emotions  5s  running',
+      'requests    ████████████████████████▓▒▒░░  83%  1,003/1,200',
+      '1,000 succeeded, 3 failed, 197 pending (150 in flight, 47 queued)',
+      'batches     1 validating, 1 in_progress',
+      '#1 validating  5s                    600  gpt-5-mini',
+      '#2 in_progress 5s  ██░░░░░░░░░░  121/600  gpt-5-mini',
+      'cost        $0.0123',
     ])
     await reporter.close()
-    expect(screenAfter(text()).at(-1)).toBe('')
+    expect(shown().map((line) => line.trim())).toEqual(log)
   })
 
-  test('draws at most four times a second, and cuts to the width', async () => {
-    const { reporter, tell, written } = terminal({ isTTY: true, columns: () => 40 })
-    for (let at = 0; at < 1000; at++) tell({ kind: 'judged', counts: counts() }, 1)
-    expect(written).toHaveLength(4)
-    for (const text of written) expect(text.slice(ERASE.length)).toHaveLength(39)
+  test('draws at most four times a second, whatever happens', async () => {
+    const { reporter, tell, written } = live()
+    for (let at = 0; at < 500; at++) {
+      tell({ kind: 'judged', counts: counts() }, 1)
+      tell(batch({ file: at }), 1)
+    }
+    expect(written.length).toBeLessThanOrEqual(5)
     await reporter.close()
   })
 
   test('draws what was put off, and lets the time go on while nothing happens', async () => {
-    const { reporter, tell, text, clock } = terminal({ isTTY: true, columns: () => 30 })
+    const { reporter, tell, shown, clock } = live()
     tell({ kind: 'judged', counts: counts() })
-    tell({ kind: 'judged', counts: counts({ requests: 7 }) }, 10)
-    expect(text()).toContain('1,200 requests')
-    expect(text()).not.toContain('7 requests')
+    tell({ kind: 'judged', counts: counts({ requests: 1007 }) }, 10)
+    expect(shown().join()).toContain('1,003/1,200')
+    await clock.sleep(250)
+    expect(shown().join()).toContain('1,003/1,007')
     await clock.sleep(2500)
-    expect(text()).toContain('0s | 7 requests')
-    expect(text()).toContain('2s | 7 requests')
+    expect(shown()[1]).toMatch(/^2s /)
+    await reporter.close()
+  })
+
+  test('has the new size at once when the screen gets another', async () => {
+    let width = 100
+    const { reporter, tell, clock, written } = terminal({ isTTY: true, columns: () => width })
+    tell({ kind: 'judged', counts: counts() })
+    clock.advance(300)
+    width = 30
+    written.length = 0
+    reporter.redraw()
+    expect(written.join('')).toContain('1,000 ok, 3 failed')
+    expect(written.join('')).not.toContain('succeeded')
+    await reporter.close()
+  })
+
+  test('goes on drawing when the clock is set back', async () => {
+    const { reporter, tell, shown, clock } = live()
+    tell({ kind: 'judged', counts: counts() })
+    clock.jump(-3_600_000)
+    tell({ kind: 'judged', counts: counts({ requests: 1007 }) })
+    expect(shown().join()).toContain('1,003/1,007')
     await reporter.close()
   })
 
   test('stops drawing when it is closed, and says nothing more', async () => {
-    const { reporter, tell, written, clock } = terminal({ isTTY: true })
+    const { reporter, tell, written, clock } = live()
     tell({ kind: 'judged', counts: counts() })
     await Promise.all([reporter.close(), reporter.close()])
     const before = written.length
     tell({ kind: 'warning', code: 'late', message: 'late' })
+    reporter.redraw()
+    reporter.giveWay('late\n')
     await clock.sleep(5000)
     expect(written).toHaveLength(before)
-    expect(written.at(-1)).toBe(ERASE)
+  })
+
+  test('is away for a question, and back after the answer', async () => {
+    const { reporter, tell, shown, screen } = live()
+    tell({ kind: 'judged', counts: counts() })
+    reporter.pause()
+    tell({ kind: 'warning', code: 'c', message: 'meanwhile' }, 1000)
+    reporter.giveWay('go on? ')
+    expect(shown()).toEqual(['12:00:01 warning: meanwhile'])
+    screen.write('go on? y\n')
+    tell({ kind: 'judged', counts: counts() }, 1000)
+    expect(shown()).toHaveLength(2)
+    reporter.resume()
+    tell({ kind: 'judged', counts: counts() })
+    expect(shown().slice(0, 4)).toEqual([
+      '12:00:01 warning: meanwhile',
+      'go on? y',
+      '',
+      '2s  running  1 warning',
+    ])
+    await reporter.close()
+    expect(shown()).toHaveLength(2)
+  })
+
+  test('stays away while any of several pauses lasts', async () => {
+    const { reporter, tell, shown } = live()
+    reporter.pause()
+    reporter.pause()
+    reporter.resume()
+    tell({ kind: 'judged', counts: counts() }, 1000)
+    expect(shown()).toEqual([])
+    reporter.resume()
+    tell({ kind: 'judged', counts: counts() }, 1000)
+    expect(shown().length).toBeGreaterThan(1)
+    await reporter.close()
+  })
+
+  test('says that it is stopping, and no more when it will be done', async () => {
+    const { reporter, tell, shown } = live()
+    tell({ kind: 'judged', counts: counts() })
+    reporter.stopping('SIGINT: finishing')
+    tell({ kind: 'judged', counts: counts() }, 1000)
+    expect(shown().slice(0, 3)).toEqual(['12:00:00 SIGINT: finishing', '', '1s  stopping'])
+    await reporter.close()
   })
 
   test('hands an error of a later drawing to the next event', async () => {
@@ -229,28 +363,59 @@ describe('on a terminal', () => {
     await reporter.close()
   })
 
-  test('shows the same log as without a terminal, whatever happens in between', async () => {
-    const event: fc.Arbitrary<ProgressEvent> = fc.oneof(
-      fc.constant<ProgressEvent>({ kind: 'judged', counts: counts() }),
-      fc.integer({ min: 1, max: 3 }).map((file) => batch({ file })),
-      fc.constantFrom('in_progress', 'completed').map((status) => batch({ status })),
-      fc.constant<ProgressEvent>({ kind: 'warning', code: 'c', message: 'careful' }),
-    )
-    await fc.assert(
-      fc.asyncProperty(
-        fc.array(fc.tuple(event, fc.integer({ min: 0, max: 400 })), { maxLength: 20 }),
-        async (steps) => {
-          const [plain, live] = [terminal(), terminal({ isTTY: true })]
-          for (const [step, afterMs] of steps) {
-            plain.tell(step, afterMs)
-            live.tell(step, afterMs)
-          }
-          await plain.reporter.close()
-          await live.reporter.close()
-          expect(screenAfter(live.text())).toEqual(screenAfter(plain.text()))
-        },
-      ),
-      { numRuns: 50 },
-    )
-  })
+  /** What a test does, and what of it stays on the screen. */
+  type Step = { readonly event: ProgressEvent } | { readonly print: string } | 'redraw'
+  const warning = (message: string): ProgressEvent => ({ kind: 'warning', code: 'c', message })
+  const event: fc.Arbitrary<ProgressEvent> = fc.oneof(
+    fc.constant<ProgressEvent>({ kind: 'judged', counts: counts() }),
+    fc.integer({ min: 1, max: 3 }).map((file) => batch({ file })),
+    fc.constantFrom('in_progress', 'completed').map((status) => batch({ status })),
+    fc.nat(200).map((length) => warning('w'.repeat(length))),
+  )
+  const step: fc.Arbitrary<Step> = fc.oneof(
+    event.map((one) => ({ event: one })),
+    fc.string({ unit: fc.constantFrom('a', '\n', '語'), maxLength: 100 }).map((print) => ({ print })),
+    fc.constant<Step>('redraw'),
+  )
+
+  test.each([
+    [80, 24],
+    [40, 10],
+    [25, 3],
+    [12, 5],
+  ])(
+    'leaves what would be there without it, whatever happens in between, on a screen of %i x %i',
+    async (columns, rows) => {
+      await fc.assert(
+        fc.asyncProperty(
+          fc.array(fc.tuple(step, fc.integer({ min: 0, max: 400 })), { maxLength: 20 }),
+          async (steps) => {
+            const plain = new VirtualScreen(columns, 1000)
+            // What others print may end within a row; a line of the log then begins a new one.
+            const write = (line: string) => plain.write(plain.cursor.column > 0 ? `\n${line}` : line)
+            const without = terminal({ write, showWarnings: 100 })
+            const { reporter, tell, clock, screen, shown } = live({ showWarnings: 100 }, [columns, rows])
+            for (const [one, afterMs] of steps) {
+              clock.advance(afterMs)
+              without.clock.advance(afterMs)
+              if (one === 'redraw') reporter.redraw()
+              else if ('event' in one) {
+                tell(one.event)
+                without.tell(one.event)
+              } else {
+                reporter.giveWay(one.print)
+                shown()
+                screen.write(one.print)
+                plain.write(one.print)
+              }
+            }
+            await without.reporter.close()
+            await reporter.close()
+            expect(shown()).toEqual(plain.text)
+          },
+        ),
+        { numRuns: 100 },
+      )
+    },
+  )
 })
