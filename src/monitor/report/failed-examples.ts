@@ -1,0 +1,88 @@
+import { z } from 'zod'
+import type { FileSystem } from '../../state/file-system.ts'
+import { readLines } from '../../state/json-lines.ts'
+import { systemCode } from '../../util/system-code.ts'
+import { cutText } from '../../util/text.ts'
+import type { FailurePlace } from './failure-log.ts'
+
+/** A request that failed for good. */
+export interface FailureExample {
+  readonly key: string
+  readonly reason: string
+  readonly attempts: number
+  /** The last reply, as JSON over several lines or as the text it was, cut; null when there was none. */
+  readonly reply: string | null
+}
+
+const failedLineSchema = z.object({
+  key: z.string(),
+  reason: z.string(),
+  attempts: z.number(),
+  reply: z.unknown().optional(),
+})
+
+const MOST_REASON = 1_000
+const MOST_REPLY = 2_000
+const MOST_KEY = 200
+
+/**
+ * Reads single entries of a file of failed requests: no more of it than the parts that hold them. Entries that are no
+ * longer there, as a run may have put the requests back meanwhile, are left out.
+ */
+export async function readExamples(
+  fs: FileSystem,
+  path: string,
+  places: readonly FailurePlace[],
+): Promise<readonly FailureExample[]> {
+  const found: FailureExample[] = []
+  for (const place of places) {
+    const text = await lineAt(fs, path, place)
+    const example = text === undefined ? undefined : readExample(text, place)
+    if (example) found.push(example)
+  }
+  return found
+}
+
+async function lineAt(
+  fs: FileSystem,
+  path: string,
+  { start, end, index }: FailurePlace,
+): Promise<string | undefined> {
+  let at = 0
+  try {
+    for await (const { text } of readLines(fs, path, { start, end, chunkBytes: CHUNK_BYTES }))
+      if (at++ === index) return text
+  } catch (error) {
+    if (systemCode(error) !== 'ENOENT') throw error
+  }
+  return undefined
+}
+
+const CHUNK_BYTES = 64 * 1024
+
+function readExample(text: string, place: FailurePlace): FailureExample | undefined {
+  const line = failedLineSchema.safeParse(parsedJson(text))
+  if (!line.success || line.data.reason !== place.reason) return undefined
+  const { key, reason, attempts, reply } = line.data
+  return {
+    key: cutText(key, MOST_KEY),
+    reason: cutText(reason, MOST_REASON),
+    attempts,
+    reply:
+      reply === undefined || reply === null
+        ? null
+        : cutText(replyText(reply).slice(0, 2 * MOST_REPLY), MOST_REPLY),
+  }
+}
+
+const replyText = (reply: unknown): string =>
+  typeof reply === 'string' ? reply : (JSON.stringify(reply, null, 2) ?? '')
+
+function parsedJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    // The file was cut or written anew since the ledger was read: there is no such entry any more.
+    return undefined
+  }
+}
