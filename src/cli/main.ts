@@ -16,9 +16,11 @@ Usage: nightshift COMMAND [flags]
 Commands:
   status      where a task stands; also while it runs
   explain     all that happened to one request of a task
+  report      one HTML page about a task, with charts
   batches     list or cancel a task's batches at the server
   files       list a task's files at the server, or delete what nothing needs
   emulate     serve a local OpenAI Batch API, for trials and tests without a key
+  wandb       deliver a history to Weights & Biases, or set up a view there
   lint        check the input file of a batch, without a network
 
   --help      this text; with a command, its own
@@ -34,9 +36,11 @@ type Command = (argv: readonly string[], io: CommandIo) => Promise<number>
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   status: async () => (await import('./status.ts')).status,
   explain: async () => (await import('./explain.ts')).explain,
+  report: async () => (await import('./report.ts')).report,
   batches: async () => (await import('./batches.ts')).batches,
   files: async () => (await import('./files.ts')).files,
   emulate: async () => (await import('./emulate.ts')).emulate,
+  wandb: async () => (await import('./wandb.ts')).wandb,
   lint: async () => (await import('./lint.ts')).lint,
 }
 

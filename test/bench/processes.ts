@@ -21,7 +21,13 @@ process.once('exit', () => {
 /** Node reads TypeScript by itself: no loader costs time in what is measured, and profiles name the source's lines. */
 function start(program: string, args: readonly string[], env: NodeJS.ProcessEnv, flags: readonly string[]) {
   const child = spawn(process.execPath, [...flags, pathOf(program), ...args], {
-    env: { PATH: process.env.PATH, HOME: process.env.HOME, NIGHTSHIFT_STATE_DIR: STATE_DIR, ...env },
+    env: {
+      PATH: process.env.PATH,
+      HOME: process.env.HOME,
+      NIGHTSHIFT_STATE_DIR: STATE_DIR,
+      WANDB_MODE: 'disabled',
+      ...env,
+    },
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   running.add(child)

@@ -1,7 +1,7 @@
 /**
  * What Nightshift costs, beside the least that the same work can cost:
  *
- *     npm run bench -- [--path batch|direct|start] [--sizes 10000,100000] [--rounds 3] [--json] [--profile DIR]
+ *     npm run bench -- [--path batch|direct|start|progress] [--sizes 10000,100000] [--rounds 3] [--json] [--profile DIR]
  *
  * Exit code 1 when a figure is over its budget.
  */
@@ -11,6 +11,7 @@ import { z } from 'zod'
 import { type BenchOptions, benchBatches } from './batch-path.ts'
 import { benchDirectCalls } from './direct-path.ts'
 import { type Findings, isWithin } from './figures.ts'
+import { benchProgress } from './progress-path.ts'
 import { benchStarts } from './start-path.ts'
 import { renderFindings } from './table.ts'
 
@@ -18,6 +19,7 @@ const PATHS = {
   batch: { bench: benchBatches, sizes: [10_000, 100_000] },
   direct: { bench: benchDirectCalls, sizes: [10_000] },
   start: { bench: benchStarts, sizes: [100_000] },
+  progress: { bench: benchProgress, sizes: [10_000, 100_000] },
 } as const
 
 const { values } = parseArgs({
@@ -30,7 +32,7 @@ const { values } = parseArgs({
   },
 })
 const size = z.coerce.number().int().positive()
-const path = z.enum(['batch', 'direct', 'start']).parse(values.path)
+const path = z.enum(['batch', 'direct', 'start', 'progress']).parse(values.path)
 const options: BenchOptions = {
   sizes:
     values.sizes === undefined ? PATHS[path].sizes : values.sizes.split(',').map((one) => size.parse(one)),

@@ -28,12 +28,12 @@ describe('the program nightshift', { timeout: 60_000 }, () => {
   test('names every command in its help', async () => {
     const { code, stdout, stderr } = await runProgram(MAIN, ['--help'])
     expect([code, stderr]).toEqual([0, ''])
-    for (const name of ['status', 'explain', 'batches', 'files', 'emulate', 'lint'])
+    for (const name of ['status', 'explain', 'batches', 'files', 'emulate', 'wandb', 'lint'])
       expect(stdout).toMatch(new RegExp(`\\n  ${name} +\\w`))
     expect(stdout.split('\n').filter((line) => line.length > 95)).toEqual([])
   })
 
-  test.each(['status', 'explain', 'batches', 'files'])('has a help for %s', async (name) => {
+  test.each(['status', 'explain', 'batches', 'files', 'wandb'])('has a help for %s', async (name) => {
     const { code, stdout, stderr } = await runProgram(MAIN, [name, '--help'])
     expect([code, stderr]).toEqual([0, ''])
     expect(stdout).toContain(`nightshift ${name} `)

@@ -76,7 +76,7 @@ async function onTerminal(args: readonly string[], answer: string) {
   const command = [process.execPath, '--import', 'tsx', DEMO, ...args].join(' ')
   const child = spawn('script', ['-qefc', command, '/dev/null'], {
     cwd: ROOT,
-    env: { PATH: process.env.PATH, HOME: process.env.HOME, TERM: 'xterm' },
+    env: { PATH: process.env.PATH, HOME: process.env.HOME, TERM: 'xterm', WANDB_MODE: 'disabled' },
   })
   let text = ''
   let isAsked = false

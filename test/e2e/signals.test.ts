@@ -74,8 +74,8 @@ describe.concurrent('a second process on the same task', { timeout: 60_000 }, ()
     const held = emulator.hold(CONCURRENCY)
     const first = startCorpusTopics(folder.path, emulator, DIRECT)
     await held
-    // The state file may lag behind the ledger: the first process saves it when it likes.
-    const contents = () => contentsOf(folder.path, (file) => !file.includes('_state.json'))
+    // State and history may lag behind the ledger: the first process writes them when it likes.
+    const contents = () => contentsOf(folder.path, (file) => !/_(state\.json|progress\.jsonl)/.test(file))
     const before = await contents()
     const second = await startCorpusTopics(folder.path, emulator).ended
     expect(second).toMatchObject({ code: 1, signal: null, stdout: '' })

@@ -5,6 +5,7 @@ import { hardAmong, outputOf, SENTENCES, startCorpusTopics, stateOf } from '../s
 import type { Moment } from '../support/emulator-messages.ts'
 import { type EmulatorProcess, startEmulator } from '../support/emulator-process.ts'
 import { contentsOf, jsonLines, temporaryFolder } from '../support/folder.ts'
+import { soundRows } from '../support/history.ts'
 import { startNode } from '../support/program.ts'
 
 const FEW = 40
@@ -65,8 +66,9 @@ describe.concurrent('a process that loses its task', { timeout: 60_000 }, () => 
     expect((await stateOf(folder.path)).tally.uncertain).toBe(CONCURRENCY)
     expect(sum((await emulator.report()).directly)).toBeLessThanOrEqual(FEW + hardAmong(FEW) + CONCURRENCY)
     expect((await readdir(folder.path)).sort()).toEqual(
-      ['ledger.jsonl', 'output.jsonl', 'state.json'].map((end) => `corpus-topics_${end}`),
+      ['ledger.jsonl', 'output.jsonl', 'progress.jsonl', 'state.json'].map((end) => `corpus-topics_${end}`),
     )
+    soundRows(await readFile(join(folder.path, 'corpus-topics_progress.jsonl'), 'utf8'))
   })
 
   test('for no time at all when it was only suspended for long: it goes on', async () => {
@@ -141,7 +143,8 @@ describe.concurrent('a signal', { timeout: 60_000 }, () => {
     const held = emulator.hold(CONCURRENCY)
     const holder = startCorpusTopics(folder.path, emulator, DIRECT)
     await held
-    const contents = () => contentsOf(folder.path, (path) => !path.includes('_state.json'))
+    // The other one goes on with its history.
+    const contents = () => contentsOf(folder.path, (path) => !/_(state\.json|progress\.jsonl)/.test(path))
     const before = await contents()
     const waiting = startCorpusTopics(folder.path, emulator, [...DIRECT, '--lock-timeout', '-1'])
     await waiting.says('which holds the task')

@@ -5,6 +5,7 @@ import type {
   RequestState,
   RequestTable,
   SampleStanding,
+  SampleTally,
 } from '../../src/batch/request-table.ts'
 
 interface Entry {
@@ -36,6 +37,24 @@ export class NaiveTable implements RequestTable {
 
   get sampleCount(): number {
     return new Set(this.entries.map(({ identity }) => identity.sample)).size
+  }
+
+  /** An own sample, whose name is the request's key, is counted apart from a named one of that name. */
+  get sampleTally(): SampleTally {
+    const named = new Map<string, Set<RequestState>>()
+    const own: Set<RequestState>[] = []
+    for (const { identity, record } of this.entries) {
+      if (record.state === 'forgotten') continue
+      if (identity.sample === identity.key) own.push(new Set([record.state]))
+      else named.set(identity.sample, (named.get(identity.sample) ?? new Set()).add(record.state))
+    }
+    const all = [...own, ...named.values()]
+    return {
+      committed: all.length,
+      succeeded: all.filter((states) => states.has('succeeded')).length,
+      failed: all.filter((states) => states.has('failed')).length,
+      mixed: all.filter((states) => states.has('succeeded') && states.has('failed')).length,
+    }
   }
 
   find(key: string): number | undefined {

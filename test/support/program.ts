@@ -26,6 +26,13 @@ export interface Program {
 const running = new Set<ChildProcess>()
 /** What programs tell each other about accounts is none of the user's. */
 const STATE_DIR = join(tmpdir(), `nightshift-test-state-${process.pid}`)
+/** A key in the user's own `~/.netrc` must not lead anywhere. */
+const OWN_ENV = {
+  PATH: process.env.PATH,
+  HOME: process.env.HOME,
+  NIGHTSHIFT_STATE_DIR: STATE_DIR,
+  WANDB_MODE: 'disabled',
+}
 process.once('exit', () => {
   for (const child of running) child.kill('SIGKILL')
   rmSync(STATE_DIR, { recursive: true, force: true })
@@ -53,7 +60,7 @@ export function startNode(
 ): Program {
   const child = spawn(command, args, {
     cwd: ROOT,
-    env: { PATH: process.env.PATH, HOME: process.env.HOME, NIGHTSHIFT_STATE_DIR: STATE_DIR, ...env },
+    env: { ...OWN_ENV, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   running.add(child)
