@@ -21,7 +21,6 @@ async function failureOf(run: () => Promise<unknown>) {
 
 const oneLine = expect.stringMatching(/^error: [^\n]+$/)
 
-/** The ledger and all side files; the state file says when it was saved. */
 /** All but the state file and the history, which also tell of a run that has failed. */
 const taskFiles = (dir: string) => contentsOf(dir, (file) => !/_(state\.json|progress\.jsonl)/.test(file))
 
