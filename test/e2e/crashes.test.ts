@@ -1,4 +1,5 @@
-import { readdir } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
 import {
   BATCHES,
@@ -12,6 +13,7 @@ import {
 import type { Moment } from '../support/emulator-messages.ts'
 import { type EmulatorProcess, startEmulator } from '../support/emulator-process.ts'
 import { temporaryFolder } from '../support/folder.ts'
+import { soundRows } from '../support/history.ts'
 import type { Program } from '../support/program.ts'
 
 /** How a process ends that got a signal in the middle of its work. */
@@ -66,7 +68,10 @@ async function expectCleanEnd(taskDir: string, emulator: EmulatorProcess): Promi
   expect(code, stderr).toBe(0)
   expect(stdout).toContain(`${SENTENCES} succeeded, 0 failed, 0 pending`)
   expect(await outputOf(taskDir)).toEqual(undisturbed)
-  const names = ['ledger.jsonl', 'output.jsonl', 'state.json'].map((name) => `corpus-topics_${name}`)
+  soundRows(await readFile(join(taskDir, 'corpus-topics_progress.jsonl'), 'utf8'))
+  const names = ['ledger.jsonl', 'output.jsonl', 'progress.jsonl', 'state.json'].map(
+    (name) => `corpus-topics_${name}`,
+  )
   expect((await readdir(taskDir)).sort()).toEqual(names)
 
   const { batches, files, inBatches, directly } = await emulator.report()

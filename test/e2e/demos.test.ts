@@ -25,7 +25,7 @@ async function runTwice(name: string, taskDir: string, flags: readonly string[])
   expect(stdout).toContain(`${name}: complete\n`)
   expect(stdout).toContain('0 failed, 0 pending')
 
-  const isKept = (file: string) => !file.includes('_state.json')
+  const isKept = (file: string) => !/_(state\.json|progress\.jsonl)/.test(file)
   const before = await contentsOf(taskDir, isKept)
   const again = await runProgram(`demos/${name}.ts`, args)
   expect(again.code, again.stderr).toBe(0)
