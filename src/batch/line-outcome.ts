@@ -1,5 +1,6 @@
 import type { Endpoint, WireResultLine } from '../openai/wire.ts'
 import { readUsage, type TokenUsage } from '../tokens/usage.ts'
+import { parsedJson } from '../util/parsed-json.ts'
 import { refusalOf } from './refusals.ts'
 import type { Failure } from './reply.ts'
 
@@ -57,11 +58,11 @@ export interface ResultLine extends WireResultLine {
  * Reads one line of an output file, an error file or a `_replies` segment. The fields that Nightshift uses are
  * checked and taken as far as they make sense; undefined when the text is no JSON object with a `custom_id`.
  */
-export const parseResultLine = (text: string): ResultLine | undefined => readLine(parseJson(text))
+export const parseResultLine = (text: string): ResultLine | undefined => readLine(parsedJson(text))
 
 /** The same for a line of our own, which also says what was charged. Of a server's line that is never believed. */
 export function parseReplyLine(text: string): ResultLine | undefined {
-  const own = parseJson(text)
+  const own = parsedJson(text)
   const line = readLine(own)
   const charge = isRecord(own) ? readCharge(own.charge) : undefined
   return line && charge ? { ...line, charge } : line
@@ -95,16 +96,6 @@ function statusOf(value: unknown): number | null {
   return typeof status === 'number' && Number.isInteger(status) && status > 0 ? status : null
 }
 
-/** Undefined for what is no JSON; what that means is for the caller to say. */
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined
-    throw error
-  }
-}
-
 /**
  * Decides what a line means for its request. Whatever looks like an answer is one, even beside an error: it was
  * paid for. Errors are found in `response.body.error`, in `error`, or in both; unknown codes fail this request
@@ -113,7 +104,7 @@ function parseJson(text: string): unknown {
 export function classifyLine(line: ResultLine, expected: Endpoint): LineOutcome {
   const status = line.response?.status_code || undefined
   const raw = line.response?.body
-  const body = typeof raw === 'string' ? (parseJson(raw) ?? raw) : raw
+  const body = typeof raw === 'string' ? (parsedJson(raw) ?? raw) : raw
   const requestId = line.response?.request_id || undefined
   const usage = isRecord(body) ? readUsage(body.usage) : undefined
   const facts = { requestId, usage, ...(line.charge && { charge: line.charge }) }

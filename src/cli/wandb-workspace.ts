@@ -121,8 +121,11 @@ function wishOf(flags: z.output<typeof form.flags>, environment: WandbEnvironmen
 const plan = () => planView(PLOTTED_METRICS)
 const ownSpec = (): JsonObject => viewSpec(plan())
 
-function connected(apiKey: Secret, { baseUrl }: WandbEnvironment, { fetch, signal }: CommandIo): ViewApi {
-  return new ViewApi({ apiKey, baseUrl, fetch: fetch ?? globalThis.fetch, signal })
+/** For one call. */
+const TIMEOUT_MS = 30_000
+
+function connected(key: Secret, { baseUrl }: WandbEnvironment, { fetch, signal }: CommandIo): ViewApi {
+  return new ViewApi({ key, baseUrl, fetch: fetch ?? globalThis.fetch, timeoutMs: TIMEOUT_MS, signal })
 }
 
 async function entityOf(api: ViewApi): Promise<string> {

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { parsedJson } from '../util/parsed-json.ts'
 import type { Metrics } from './events.ts'
 
 /**
@@ -51,12 +52,3 @@ export const EVENT_KIND = 'Event/kind'
 
 const isFigure = (name: string): boolean =>
   !name.startsWith('_') && !name.startsWith('Event/') && !name.startsWith('Result/')
-
-function parsedJson(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    // What cannot be parsed is no row; the caller is told by `undefined`.
-    return undefined
-  }
-}

@@ -1,4 +1,5 @@
 import { crc32 } from 'node:zlib'
+import { parsedJson } from '../util/parsed-json.ts'
 
 /**
  * The form of one ledger line:
@@ -63,7 +64,8 @@ export function holdsValidLine(damaged: Buffer): boolean {
 
 /** The fields of a line whose checksum is valid, or undefined when it is no ledger line after all. */
 export function decodeLine(line: Buffer): LedgerFields | undefined {
-  const value = parse(line.toString('utf8'))
+  // What is no JSON in spite of its right checksum is no damage but another program's line: the caller reports it with its place.
+  const value = parsedJson(line.toString('utf8'))
   if (typeof value !== 'object' || value === null) return undefined
   if (!('seq' in value && 'at' in value && 'files' in value && 'steps' in value)) return undefined
   const { seq, at, files, steps } = value
@@ -71,15 +73,6 @@ export function decodeLine(line: Buffer): LedgerFields | undefined {
   if (!isCount(seq) || typeof at !== 'number' || !Array.isArray(steps)) return undefined
   if (!isLengths(files) || !isSuffixes(gone)) return undefined
   return { seq, at, files, gone, steps }
-}
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    // The checksum was right, so this is no damage but another program's line; the caller reports it with its place.
-    return undefined
-  }
 }
 
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && Number(value) >= 0

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { parsedJson } from '../util/parsed-json.ts'
 import type { OpenFile } from './file-system.ts'
 
 /** Where the sound part of a history ends. */
@@ -52,11 +53,6 @@ function endIn(bytes: Buffer, start: number): ProgressEnd | undefined {
   return found
 }
 
-function rowIn(text: string): z.infer<typeof rowSchema> | undefined {
-  try {
-    return rowSchema.safeParse(JSON.parse(text)).data
-  } catch {
-    // Not JSON: a line that was torn, or never came to the disk.
-    return undefined
-  }
-}
+/** Undefined for a line that was torn, or never came to the disk. */
+const rowIn = (text: string): z.infer<typeof rowSchema> | undefined =>
+  rowSchema.safeParse(parsedJson(text)).data

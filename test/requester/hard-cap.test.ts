@@ -7,6 +7,7 @@ import { hurryBackoffs } from '../support/fault-world.ts'
 import {
   billNanoUsd,
   bodyOf,
+  cheap,
   keyOf,
   type ListPrice,
   MoneyWorld,
@@ -270,20 +271,6 @@ describe('under a hard cap, whatever happens', () => {
   test('the task never spends more, loses no cost, and goes on as long as anything fits', async () => {
     await fc.assert(fc.asyncProperty(lives, live), { numRuns: RUNS })
   }, 300_000)
-})
-
-/** Every request may cost a hundred times what it does. */
-const cheap = (words: number): Spec => ({
-  words,
-  mostOutput: 1000,
-  choices: 1,
-  outputShare: 0.01,
-  cachedShare: 0,
-  writtenShare: 0,
-  wrapping: 0,
-  failures: 0,
-  status: 500,
-  again: false,
 })
 
 /** 2 USD per million output tokens, half of it by batch: 1,000 of them cost 1,000,000 nano-USD at most. */

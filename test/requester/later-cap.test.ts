@@ -5,7 +5,7 @@ import { type Scenario, withUsage } from '../../src/emulator/index.ts'
 import { TaskManager, type TaskManagerOptions } from '../../src/task/task-manager.ts'
 import { loadTokenCounter, type TokenCounter } from '../../src/tokens/counter.ts'
 import { hurryBackoffs } from '../support/fault-world.ts'
-import { MoneyWorld, moments, type Spec, taskOf } from '../support/money-world.ts'
+import { cheap, MoneyWorld, moments, taskOf } from '../support/money-world.ts'
 import { ask, crashing, type Harness, harness, isKind, type Seen, stepsOf } from '../support/task-harness.ts'
 
 let counter: TokenCounter
@@ -14,19 +14,7 @@ beforeAll(async () => {
   counter = await loadTokenCounter()
 })
 
-/** May cost a hundred times what it does: 1,000 output tokens, at 1 USD per million by batch, are 1,000,000 nano-USD. */
-const CHEAP: Spec = {
-  words: 3,
-  mostOutput: 1000,
-  choices: 1,
-  outputShare: 0.01,
-  cachedShare: 0,
-  writtenShare: 0,
-  wrapping: 0,
-  failures: 0,
-  status: 500,
-  again: false,
-}
+const CHEAP = cheap(3)
 /** Room for three requests by batch, or one by a call. */
 const THREE_AT_A_TIME_USD = 0.0035
 const DAY_MS = 86_400_000

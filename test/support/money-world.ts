@@ -244,3 +244,17 @@ export function moments(dir: string): { readonly moments: readonly Moment[]; rea
   })
   return { moments, state }
 }
+
+/** May cost a hundred times what it does: 1,000 output tokens, at 1 USD per million by batch, are 1,000,000 nano-USD. */
+export const cheap = (words: number): Spec => ({
+  words,
+  mostOutput: 1000,
+  choices: 1,
+  outputShare: 0.01,
+  cachedShare: 0,
+  writtenShare: 0,
+  wrapping: 0,
+  failures: 0,
+  status: 500,
+  again: false,
+})

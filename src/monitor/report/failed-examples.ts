@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import type { FileSystem } from '../../state/file-system.ts'
 import { readLines } from '../../state/json-lines.ts'
+import { parsedJson } from '../../util/parsed-json.ts'
 import { systemCode } from '../../util/system-code.ts'
 import { cutText } from '../../util/text.ts'
 import type { FailurePlace } from './failure-log.ts'
@@ -77,12 +78,3 @@ function readExample(text: string, place: FailurePlace): FailureExample | undefi
 
 const replyText = (reply: unknown): string =>
   typeof reply === 'string' ? reply : (JSON.stringify(reply, null, 2) ?? '')
-
-function parsedJson(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    // The file was cut or written anew since the ledger was read: there is no such entry any more.
-    return undefined
-  }
-}

@@ -1,8 +1,9 @@
 import { NightshiftError } from '../../errors.ts'
+import { parsedJson } from '../../util/parsed-json.ts'
 import { specForOtherProject } from './copy-spec.ts'
 import type { ViewApi } from './view-api.ts'
 import { ownViewName, type ViewPlace } from './view-name.ts'
-import { isObject, type Json, type JsonObject, panelCount, sectionsOf } from './view-spec.ts'
+import { isObject, type JsonObject, panelCount, sectionsOf } from './view-spec.ts'
 
 /** Where the view goes, and what people will see as its name. */
 export interface ViewTarget {
@@ -74,15 +75,6 @@ async function mustHaveRuns(api: ViewApi, { entity, project }: ViewTarget): Prom
 }
 
 function parsedSpec(text: string): JsonObject | undefined {
-  const spec: Json | undefined = parsedJson(text)
+  const spec = parsedJson(text)
   return isObject(spec) && isObject(spec.section) && sectionsOf(spec).length > 0 ? spec : undefined
-}
-
-function parsedJson(text: string): Json | undefined {
-  try {
-    return JSON.parse(text)
-  } catch {
-    // The caller says what it could not read.
-    return undefined
-  }
 }

@@ -1,21 +1,13 @@
 import { z } from 'zod'
-import { errorText, RemoteError, type RemoteErrorOptions } from '../../errors.ts'
-import type { Fetch } from '../../util/fetch.ts'
-import type { Secret } from '../../util/secret.ts'
+import { RemoteError, type RemoteErrorOptions } from '../../errors.ts'
+import { parsedJson } from '../../util/parsed-json.ts'
 import { cutText, oneLine } from '../../util/text.ts'
-import { VERSION } from '../../util/version.ts'
+import { type PostOptions, post } from '../wandb/post.ts'
 import type { ViewPlace } from './view-name.ts'
 import type { JsonObject } from './view-spec.ts'
 
-export interface ViewApiOptions {
-  readonly apiKey: Secret
-  /** Of the API, without a path: `https://api.wandb.ai`. */
-  readonly baseUrl: string
-  readonly fetch: Fetch
-  /** Ends the call that is under way. */
+export interface ViewApiOptions extends PostOptions {
   readonly signal: AbortSignal
-  /** For each call, in milliseconds. Default: 30 s. */
-  readonly timeoutMs?: number | undefined
 }
 
 export interface StoredView {
@@ -145,7 +137,8 @@ export class ViewApi {
     variables: JsonObject,
     schema: z.ZodType<Reply>,
   ): Promise<Reply> {
-    const { status, text, retryAfter } = await this.#post(what, JSON.stringify({ query, variables }))
+    const { status, text, headers } = await this.#post(what, JSON.stringify({ query, variables }))
+    const retryAfter = headers.get('retry-after')
     const said = envelope.safeParse(parsedJson(text))
     const errors = said.data?.errors ?? []
     if (status >= 300 || errors.length > 0) {
@@ -156,35 +149,20 @@ export class ViewApi {
     if (reply.success) return reply.data
     throw new RemoteError(
       'wandb_changed',
-      `${what}: W&B answered something else than what it is known to: ${this.#shown(text)}`,
+      `${what}: W&B answered something else than what it is known to: ${shown(text)}`,
       { status },
     )
   }
 
   async #post(what: string, body: string) {
-    const { apiKey, baseUrl, fetch, signal, timeoutMs = 30_000 } = this.#options
-    const timeout = AbortSignal.timeout(timeoutMs)
-    try {
-      const response = await fetch(`${baseUrl}/graphql`, {
-        method: 'POST',
-        headers: {
-          authorization: `Basic ${Buffer.from(`api:${apiKey.reveal()}`).toString('base64')}`,
-          'content-type': 'application/json',
-          'user-agent': `nightshift/${VERSION}`,
-        },
-        body,
-        // The key is for this host only.
-        redirect: 'manual',
-        signal: AbortSignal.any([signal, timeout]),
-      })
-      const text = await response.text()
-      return { status: response.status, text, retryAfter: response.headers.get('retry-after') }
-    } catch (error) {
-      if (signal.aborted) throw new RemoteError('aborted', `${what} was aborted`, { cause: error })
-      const why = timeout.aborted ? `no answer in ${timeoutMs / 1000} s` : this.#shown(causeText(error))
-      const message = `${what}: ${baseUrl} was not reached (${why}); check the network and WANDB_BASE_URL, and try again`
-      throw new RemoteError('wandb_unreachable', message, { cause: error, retryable: true })
-    }
+    const { baseUrl, signal, timeoutMs } = this.#options
+    const outcome = await post(this.#options, '/graphql', body)
+    if (outcome.kind === 'answered') return outcome
+    const { cause } = outcome
+    if (signal.aborted) throw new RemoteError('aborted', `${what} was aborted`, { cause })
+    const why = outcome.timedOut ? `no answer in ${timeoutMs / 1000} s` : shown(outcome.why)
+    const message = `${what}: ${baseUrl} was not reached (${why}); check the network and WANDB_BASE_URL, and try again`
+    throw new RemoteError('wandb_unreachable', message, { cause, retryable: true })
   }
 
   #failure(
@@ -195,7 +173,7 @@ export class ViewApi {
       retryAfter,
     }: { status: number; messages: readonly string[]; retryAfter: string | null },
   ): RemoteError {
-    const said = messages.length === 0 ? `HTTP ${status}` : messages.map((one) => this.#shown(one)).join('; ')
+    const said = messages.length === 0 ? `HTTP ${status}` : messages.map((one) => shown(one)).join('; ')
     const options: RemoteErrorOptions = { status }
     if (status === 401) return refused(`W&B does not know the API key (${said})`, options)
     if (status === 403 || messages.some(isRefusal))
@@ -212,18 +190,16 @@ export class ViewApi {
     }
     if (status !== 429 && status < 500)
       return new RemoteError('wandb_refused', `${what}: W&B refused it (${said})`, options)
-    const when = retryAfter ? ` in ${this.#shown(retryAfter)} s` : ' later'
+    const when = retryAfter ? ` in ${shown(retryAfter)} s` : ' later'
     const message = `${what}: W&B has a problem or too much to do (${said}); try again${when}`
     return new RemoteError('wandb_busy', message, { ...options, retryable: true })
-  }
-
-  /** A text from outside, fit to be printed: a server may repeat the key that it refuses. */
-  #shown(text: string): string {
-    return cutText(oneLine(text.replaceAll(this.#options.apiKey.reveal(), '[key]')), SHOWN_TEXT)
   }
 }
 
 const SHOWN_TEXT = 300
+
+/** A text from outside, fit to be printed. */
+const shown = (text: string): string => cutText(oneLine(text), SHOWN_TEXT)
 
 const refused = (why: string, options: RemoteErrorOptions = {}): RemoteError =>
   new RemoteError(
@@ -239,18 +215,3 @@ const isUnknownField = (message: string): boolean =>
   /cannot query field|unknown (field|argument|type|operation)|is not defined (by|on)|field .* not found/i.test(
     message,
   )
-
-/** What `fetch` throws says only that it failed; why is in its cause. */
-function causeText(error: unknown): string {
-  const cause = error instanceof Error ? error.cause : undefined
-  return cause === undefined ? errorText(error) : errorText(cause) || errorText(error)
-}
-
-function parsedJson(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    // No JSON, as the pages of proxies: the caller judges it by its status and its form.
-    return undefined
-  }
-}

@@ -59,7 +59,7 @@ export const panelCount = (spec: JsonObject): number =>
 export const sectionsOf = (spec: JsonObject): readonly JsonObject[] =>
   listAt(objectAt(objectAt(spec, 'section'), 'panelBankConfig'), 'sections').filter(isObject)
 
-export const isObject = (value: Json | undefined): value is JsonObject =>
+export const isObject = (value: unknown): value is JsonObject =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
 export function objectAt(value: JsonObject, name: string): JsonObject {

@@ -17,24 +17,16 @@
  * - `internal/api.js` has `errorPolicy: 'ignore'`, so that GraphQL errors come out as data that is missing.
  */
 import { z } from 'zod'
-import { errorText, RemoteError } from '../../errors.ts'
+import { RemoteError } from '../../errors.ts'
 import type { Clock } from '../../util/clock.ts'
-import type { Fetch } from '../../util/fetch.ts'
-import type { Secret } from '../../util/secret.ts'
+import { parsedJson } from '../../util/parsed-json.ts'
 import { oneLine } from '../../util/text.ts'
 import { VERSION } from '../../util/version.ts'
 import { refusal, unreadable } from './api-error.ts'
+import { type PostOptions, post } from './post.ts'
 
-export interface ApiOptions {
-  /** Such as `https://api.wandb.ai`. */
-  readonly baseUrl: string
-  readonly key: Secret
-  readonly fetch: Fetch
+export interface ApiOptions extends PostOptions {
   readonly clock: Clock
-  /** How long one call may take, in milliseconds. */
-  readonly timeoutMs: number
-  /** Ends calls that are under way. */
-  readonly signal?: AbortSignal | undefined
 }
 
 /** Names a run. Without an entity it is the default one of the key's owner. */
@@ -181,40 +173,22 @@ export class WandbApi {
   }
 
   async #call(path: string, body: string): Promise<string> {
-    const { baseUrl, key, fetch, timeoutMs, signal, clock } = this.#options
-    const timeout = AbortSignal.timeout(timeoutMs)
-    try {
-      const response = await fetch(`${baseUrl}${path}`, {
-        method: 'POST',
-        headers: {
-          authorization: `Basic ${Buffer.from(`api:${key.reveal()}`).toString('base64')}`,
-          'content-type': 'application/json',
-          'user-agent': `nightshift/${VERSION}`,
-        },
-        body,
-        // The key is for this host only.
-        redirect: 'manual',
-        signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
-      })
-      // A server may repeat the key that it refuses, and what it says is shown to people.
-      const text = withoutSecret(await response.text(), key)
-      if (response.ok) return text
-      const { status, headers } = response
-      throw refusal({ status, headers, text: errorMessage(text), nowMs: clock.now(), ...this.#where() })
-    } catch (error) {
-      if (error instanceof RemoteError) throw error
-      const why = timeout.aborted ? `no answer within ${timeoutMs} ms` : causeText(error)
+    const { baseUrl, timeoutMs, clock } = this.#options
+    const outcome = await post(this.#options, path, body)
+    if (outcome.kind === 'lost') {
+      const why = outcome.timedOut ? `no answer within ${timeoutMs} ms` : outcome.why
       const message = `W&B at ${baseUrl} cannot be reached (${why})`
-      throw new RemoteError('wandb_unreachable', message, { cause: error, retryable: true })
+      throw new RemoteError('wandb_unreachable', message, { cause: outcome.cause, retryable: true })
     }
+    const { status, headers, text } = outcome
+    if (status >= 200 && status < 300) return text
+    throw refusal({ status, headers, text: errorMessage(text), nowMs: clock.now(), ...this.#where() })
   }
 
   #where(): { readonly baseUrl: string } {
     return { baseUrl: this.#options.baseUrl }
   }
 }
-
-const withoutSecret = (text: string, key: Secret): string => text.replaceAll(key.reveal(), '[key]')
 
 const graphqlSchema = z.object({
   data: z.unknown(),
@@ -272,18 +246,3 @@ function errorMessage(text: string): string {
   if (!data) return oneLine(text)
   return 'error' in data ? data.error : data.errors.map(({ message }) => message).join('; ')
 }
-
-function parsedJson(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    // Whoever asked looks at the form of what comes back, and `undefined` has none.
-    return undefined
-  }
-}
-
-/** What fetch throws says "fetch failed"; what happened is in its cause. */
-const causeText = (error: unknown): string =>
-  error instanceof Error && error.cause instanceof Error
-    ? error.cause.message || error.message
-    : errorText(error)

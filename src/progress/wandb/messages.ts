@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { parsedJson } from '../../util/parsed-json.ts'
 
 /** Messages between a runner and its sender: one JSON object a line, over the sender's standard input and output. */
 
@@ -60,12 +61,3 @@ export const readOrder = (line: string): Order | undefined => orderSchema.safePa
 export const readNews = (line: string): News | undefined => newsSchema.safeParse(parsedJson(line)).data
 
 export const messageLine = (message: Order | News): string => `${JSON.stringify(message)}\n`
-
-function parsedJson(line: string): unknown {
-  try {
-    return JSON.parse(line)
-  } catch {
-    // What cannot be parsed is no message; the caller is told by `undefined`.
-    return undefined
-  }
-}
