@@ -102,7 +102,7 @@ describe.concurrent('a Node.js that is too old', { timeout: 60_000 }, () => {
   function machineNode(): string[][] {
     try {
       const version = execFileSync('/usr/bin/node', ['--version'], { encoding: 'utf8', stdio: 'pipe' })
-      return version.startsWith('v20.') ? [['/usr/bin/node']] : []
+      return version.startsWith('v20.') ? [['/usr/bin/node', '--import', 'tsx']] : []
     } catch {
       // None there: the one that only pretends has to do.
       return []

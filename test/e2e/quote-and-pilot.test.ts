@@ -73,7 +73,7 @@ describe.concurrent('--pilot', { timeout: 60_000 }, () => {
 
 /** Runs the demo on a terminal of its own, and types an answer when it is asked something. */
 async function onTerminal(args: readonly string[], answer: string) {
-  const command = [process.execPath, '--import', 'tsx', DEMO, ...args].join(' ')
+  const command = [process.execPath, DEMO, ...args].join(' ')
   const child = spawn('script', ['-qefc', command, '/dev/null'], {
     cwd: ROOT,
     env: { PATH: process.env.PATH, HOME: process.env.HOME, TERM: 'xterm', WANDB_MODE: 'disabled' },

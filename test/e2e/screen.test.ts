@@ -10,7 +10,7 @@ const CONCURRENCY = 4
 const DIRECT = `--sentences ${SENTENCES} --force-direct --direct-concurrency ${CONCURRENCY}`
 
 const command = (taskDir: string, flags: string, program = 'demos/corpus-topics.ts'): string =>
-  `${process.execPath} --import tsx ${program} --task-dir ${taskDir} ${flags}; echo "exit $?"`
+  `${process.execPath} ${program} --task-dir ${taskDir} ${flags}; echo "exit $?"`
 
 /** The cursor goes up again, to draw some rows anew. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: it is about them

@@ -14,17 +14,17 @@ const DIRECT = ['--sentences', `${FEW}`, '--force-direct', '--direct-concurrency
 
 const BATCHES = ['--sentences', `${SENTENCES}`, '--max-batch-requests', '200']
 
-const PROGRAM = ['--import', 'tsx', 'demos/corpus-topics.ts']
+const PROGRAM = 'demos/corpus-topics.ts'
 
 const start = (args: readonly string[], env: Readonly<Record<string, string>>) =>
-  startNode([...PROGRAM, ...args], env)
+  startNode([PROGRAM, ...args], env)
 
 /** Permissions do not bind the superuser, but for one who has laid down the right to pass over them. */
 const BOUND = ['--bounding-set', '-dac_override,-dac_read_search', '--', process.execPath]
 
 /** Runs the task as somebody whom permissions bind. */
 function startBound(args: readonly string[], env: Readonly<Record<string, string>>) {
-  const program = ['--import', 'tsx', 'demos/corpus-topics.ts', ...args]
+  const program = [PROGRAM, ...args]
   return process.getuid?.() === 0
     ? startNode([...BOUND, ...program], env, 'setpriv')
     : startNode(program, env)
