@@ -23,10 +23,13 @@ const SHARE_OF_AGE = 1 / 30
 
 /**
  * Milliseconds until the next poll. Young batches are looked at every `baseMs`; the interval grows to a thirtieth of
- * the youngest batch's age, so that waiting longer costs fewer calls and at most 3 % more time.
+ * the youngest batch's age, so that waiting longer costs fewer calls and at most 3 % more time, but not beyond `mostMs`.
  */
-export const pollIntervalMs = (baseMs: number, youngestAgeMs: number): number =>
-  Math.min(Math.max(youngestAgeMs * SHARE_OF_AGE, baseMs), baseMs * MAX_STRETCH)
+export const pollIntervalMs = (
+  baseMs: number,
+  youngestAgeMs: number,
+  mostMs: number = baseMs * MAX_STRETCH,
+): number => Math.min(Math.max(youngestAgeMs * SHARE_OF_AGE, baseMs), Math.max(baseMs, mostMs))
 
 const TERMINAL = ['completed', 'failed', 'expired', 'cancelled'] as const
 

@@ -1,6 +1,14 @@
 import { assertNever } from '../util/exhaustive.ts'
 import type { QueueFile } from './queue-file.ts'
 
+/** What the protocol looks at: a queue file, or a batch that is kept otherwise. */
+export type SubmitSubject =
+  | { readonly phase: 'sealed'; readonly live: number; readonly requests: number }
+  | { readonly phase: 'intended' | 'uploaded' | 'doubtful' }
+  | { readonly phase: 'fenced'; readonly fencedAt: number }
+  | { readonly phase: Exclude<QueueFile['phase'], SubmitPhase> | 'done' }
+type SubmitPhase = 'sealed' | 'intended' | 'uploaded' | 'doubtful' | 'fenced'
+
 /** What this process knows about a queue file beside the file's committed phase. */
 export interface SubmitFacts {
   /** Limits allow a new batch, or still allow the one that is intended, and nobody asked to stop. */
@@ -46,7 +54,7 @@ const does = <Do extends Exclude<SubmitAction['do'], 'wait'>>(what: Do) => ({ do
  * repeated under a new tag only when no batch of the old tag exists or can still come to exist: its input file is
  * gone, a grace has passed, and a second search found nothing.
  */
-export function nextSubmitAction(file: QueueFile, facts: SubmitFacts): SubmitAction {
+export function nextSubmitAction(file: SubmitSubject, facts: SubmitFacts): SubmitAction {
   switch (file.phase) {
     case 'sealed':
       return sealed(file, facts)
@@ -68,14 +76,17 @@ export function nextSubmitAction(file: QueueFile, facts: SubmitFacts): SubmitAct
     case 'remote':
     case 'ended':
     case 'received':
+    case 'done':
       return does('nothing')
     default:
       return assertNever(file)
   }
 }
 
+type Lines = Extract<SubmitSubject, { phase: 'sealed' }>
+
 /** Lines that a stray has answered meanwhile are not sent again: the others go with another file. */
-function sealed({ live, requests }: QueueFile, facts: SubmitFacts): SubmitAction {
+function sealed({ live, requests }: Lines, facts: SubmitFacts): SubmitAction {
   const { mayStart, mustShrink, mayCarve } = facts
   if (live === 0 || mustShrink) return does('requeue')
   if (mayCarve) return does('carve')

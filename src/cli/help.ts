@@ -101,28 +101,51 @@ function defaultText({ fallback, unit }: Flag): string {
 
 const DOCS_HEADER = `# Options
 
-Every option of a task, by group. In code they are the names of the first column, given to the constructor of your
-\`TaskManager\`; on the command line the flags of the second, where underscores do as well as hyphens. A switch can be
-turned off by \`--no-\` before its name. The API key is never an option: it is read from \`OPENAI_API_KEY\`.
+Every option of a task, by group; [those of the gateway](#options-of-the-gateway) are below. In code they are the names
+of the first column, given to the constructor of your \`TaskManager\`; on the command line the flags of the second, where
+underscores do as well as hyphens. A switch can be turned off by \`--no-\` before its name. The API key is never an
+option: it is read from \`OPENAI_API_KEY\`.
 
-This page is generated from \`src/util/option-table.ts\`; \`npx vitest run test/cli -u\` writes it anew.
+This page is generated from \`src/util/option-table.ts\` and \`src/util/gateway-options.ts\`; \`npx vitest run test/cli -u\`
+writes it anew.
+`
+
+const GATEWAY_HEADER = `# Options of the gateway
+
+The flags of \`nightshift gateway\`. Each has a variable, \`NIGHTSHIFT_\` and its name (\`NIGHTSHIFT_WINDOW_MS\`), which the
+flag overrides; what the last column names serves when neither is given. Keys are variables only: see
+[the gateway](gateway.md#access).
 `
 
 /** The page \`docs/options.md\`: one table for each group of options. */
-export function renderOptionsMarkdown(table: OptionTable): string {
-  const groups = [...Map.groupBy(tableFlags(table), (flag) => flag.group)]
-  return [DOCS_HEADER, ...groups.map(([group, flags]) => markdownGroup(group, flags))].join('\n')
+export function renderOptionsMarkdown(table: OptionTable, gatewayTable: OptionTable): string {
+  return [
+    DOCS_HEADER,
+    ...groupsOf(table).map(([group, flags]) => markdownGroup(group, COLUMNS, flags.map(markdownCells))),
+    GATEWAY_HEADER,
+    ...groupsOf(gatewayTable).map(([group, flags]) =>
+      markdownGroup(`Gateway: ${group}`, GATEWAY_COLUMNS, flags.map(gatewayCells)),
+    ),
+  ].join('\n')
 }
 
-const markdownGroup = (group: string, flags: readonly Flag[]): string =>
+const groupsOf = (table: OptionTable) => [...Map.groupBy(tableFlags(table), (flag) => flag.group)]
+
+const COLUMNS = ['Option', 'Flag', 'Default', 'Must be', 'Meaning']
+const GATEWAY_COLUMNS = ['Flag', 'Default', 'Must be', 'Meaning', 'Variables of other systems']
+
+const markdownGroup = (title: string, columns: readonly string[], rows: readonly (readonly string[])[]): string =>
   [
-    `## ${group}`,
+    `## ${title}`,
     '',
-    '| Option | Flag | Default | Must be | Meaning |',
-    '|---|---|---|---|---|',
-    ...flags.map((flag) => `| ${markdownCells(flag).map(markdownCell).join(' | ')} |`),
+    markdownRow(columns),
+    `|${'---|'.repeat(columns.length)}`,
+    ...rows.map(markdownRow),
     '',
   ].join('\n')
+
+const markdownRow = (cells: readonly string[]): string =>
+  `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`
 
 function markdownCells(flag: Flag): string[] {
   const { name, old, help } = flag
@@ -131,10 +154,14 @@ function markdownCells(flag: Flag): string[] {
   return [`\`${name}\``, `\`${flagText(flag)}\``, markdownDefault(flag), flag.allowed, meaning]
 }
 
+function gatewayCells(flag: Flag): string[] {
+  const { env, ...own } = flag
+  const variables = env?.split(', ').map((name) => `\`${name}\``) ?? []
+  return [`\`${flagText(flag)}\``, markdownDefault(own), flag.allowed, flag.help, variables.join(', ')]
+}
+
 function markdownDefault(flag: Flag): string {
   if (flag.required) return 'required'
   if (flag.fallback !== undefined) return `\`${defaultText(flag)}\``
   return flag.env === undefined ? 'none' : `\`${flag.env}\``
 }
-
-const markdownCell = (text: string): string => text.replaceAll('|', '\\|')

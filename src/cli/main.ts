@@ -19,6 +19,7 @@ Commands:
   report      one HTML page about a task, with charts
   batches     list or cancel a task's batches at the server
   files       list a task's files at the server, or delete what nothing needs
+  gateway     serve OpenAI's API to your programs, by batches at half price
   emulate     serve a local OpenAI Batch API, for trials and tests without a key
   wandb       deliver a history to Weights & Biases, or set up a view there
   lint        check the input file of a batch, without a network
@@ -39,6 +40,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   report: async () => (await import('./report.ts')).report,
   batches: async () => (await import('./batches.ts')).batches,
   files: async () => (await import('./files.ts')).files,
+  gateway: async () => (await import('./gateway.ts')).gateway,
   emulate: async () => (await import('./emulate.ts')).emulate,
   wandb: async () => (await import('./wandb.ts')).wandb,
   lint: async () => (await import('./lint.ts')).lint,
@@ -68,6 +70,8 @@ async function run(command: Command, argv: readonly string[], interruption: Inte
     columns: process.stdout.columns ?? WIDTH_WITHOUT_TERMINAL,
     clock: systemClock,
   }
+  // Who asks twice does not want to wait for an end in order.
+  interruption.cut.addEventListener('abort', () => process.exit(SIGNAL_EXIT_CODES[interruption.signal() ?? 'SIGINT']))
   try {
     return await command(argv, io)
   } catch (error) {

@@ -39,7 +39,12 @@ const UNBUFFERED = { fetchOptions: { redirect: 'error' } } as const
 const deletedSchema = z.object({ deleted: z.literal(true) })
 const pageSchema = <Item extends z.ZodType>(item: Item) =>
   z.object({ data: z.array(item), has_more: z.boolean().nullish() })
-const batchPageSchema = pageSchema(batchSchema)
+/** The fields that are read, checked, beside the whole as it came. */
+const wholeBatchSchema = z.intersection(
+  batchSchema,
+  z.unknown().transform((whole) => ({ raw: JSON.stringify(whole) })),
+)
+const batchPageSchema = pageSchema(wholeBatchSchema)
 const filePageSchema = pageSchema(fileSchema)
 
 /** The `RemoteApi` port over the `openai` client. Making one does no input or output. */
@@ -72,7 +77,7 @@ export class OpenAIRemoteApi implements RemoteApi {
   }
 
   async createBatch(request: CreateBatchRequest, signal?: AbortSignal): Promise<WireBatch> {
-    return this.#json('POST /batches', signal, batchSchema, () =>
+    return this.#json('POST /batches', signal, wholeBatchSchema, () =>
       this.#client.batches.create(
         {
           input_file_id: request.inputFileId,
@@ -87,7 +92,7 @@ export class OpenAIRemoteApi implements RemoteApi {
   }
 
   async retrieveBatch(id: string, signal?: AbortSignal): Promise<WireBatch> {
-    return this.#json(`GET /batches/${id}`, signal, batchSchema, () =>
+    return this.#json(`GET /batches/${id}`, signal, wholeBatchSchema, () =>
       this.#client.batches.retrieve(id, this.#patient(signal)),
     )
   }
@@ -97,7 +102,7 @@ export class OpenAIRemoteApi implements RemoteApi {
   }
 
   async cancelBatch(id: string, signal?: AbortSignal): Promise<WireBatch> {
-    return this.#json(`POST /batches/${id}/cancel`, signal, batchSchema, () =>
+    return this.#json(`POST /batches/${id}/cancel`, signal, wholeBatchSchema, () =>
       this.#client.batches.cancel(id, this.#patient(signal)),
     )
   }

@@ -63,7 +63,8 @@ export const batchSchema = z.object({
   metadata: z.record(z.string(), z.string()).nullish(),
   usage: batchUsageSchema.nullish(),
 })
-export type WireBatch = z.infer<typeof batchSchema>
+/** `raw`: the object as the server gave it, as JSON text; where it comes from a server. */
+export type WireBatch = z.infer<typeof batchSchema> & { readonly raw?: string }
 
 export const fileSchema = z.object({
   id: z.string(),

@@ -1,6 +1,4 @@
-import { awaitsFileIds } from '../batch/polling.ts'
 import { RemoteError } from '../errors.ts'
-import type { WireBatch } from '../openai/wire.ts'
 import type { Room } from '../state/disk-space.ts'
 import { removeTemporaries, replaceFile } from '../state/replace-file.ts'
 import type { Context } from './context.ts'
@@ -15,16 +13,6 @@ export interface AnsweredBatch {
 
 export const hasAnswers = ({ outputFileId, errorFileId }: Omit<AnsweredBatch, 'batchId'>): boolean =>
   outputFileId !== undefined || errorFileId !== undefined
-
-/** Whether an ended batch should be asked again for the ids of its files. `looks`: how often it was seen ended before. */
-export const awaitsFiles = (batch: WireBatch, looks: number): boolean =>
-  awaitsFileIds({
-    status: batch.status,
-    hasOutput: batch.output_file_id !== undefined,
-    hasErrors: batch.error_file_id !== undefined,
-    counts: batch.request_counts ?? undefined,
-    looks,
-  })
 
 /**
  * Puts all that a batch answered into one local file, whole or not at all, and durable. Throws what `gone` makes of a

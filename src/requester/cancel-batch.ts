@@ -1,3 +1,4 @@
+import { isCancelRefusal } from '../batch/remote-refusals.ts'
 import { RemoteError } from '../errors.ts'
 import type { Context } from './context.ts'
 import { withPatience } from './patience.ts'
@@ -9,11 +10,7 @@ export async function cancelBatch(context: Context, batchId: string): Promise<vo
     try {
       await api.cancelBatch(batchId, stop)
     } catch (error) {
-      if (!(error instanceof RemoteError) || !isRefusal(error)) throw error
+      if (!(error instanceof RemoteError) || !isCancelRefusal(error)) throw error
     }
   })
 }
-
-/** 409 is what a server says of a batch that is over; no time will change that. */
-const isRefusal = ({ status, acted, retryable }: RemoteError): boolean =>
-  status === 409 || (acted === 'no' && !retryable && status !== 401 && status !== 403)

@@ -1,14 +1,10 @@
 import type { FileIn } from '../batch/queue-file.ts'
+import { REMOTE_FILE_SECONDS, TAG_KEY } from '../batch/remote-marks.ts'
+import { isFileNotFound, MOST_UNSEEN, UNSEEN_PAUSE_MS } from '../batch/remote-refusals.ts'
 import { RemoteError } from '../errors.ts'
 import type { WireBatch } from '../openai/wire.ts'
 import type { Context } from './context.ts'
 import { Patience, pause } from './patience.ts'
-import { TAG_KEY } from './remote-search.ts'
-import { REMOTE_FILE_SECONDS } from './uploads.ts'
-
-/** A file is not always visible right after its upload; how often and how long that is waited for. */
-const MOST_UNSEEN = 30
-const UNSEEN_PAUSE_MS = 2_000
 
 /**
  * Sends the create; again only after a definite refusal that time can mend. `onGivenUp` is called before it throws
@@ -49,8 +45,3 @@ async function orGiveUp(wait: Promise<void>, giveUp: () => Promise<void>): Promi
     throw end
   }
 }
-
-const isFileNotFound = (error: RemoteError): boolean =>
-  (error.status === 404 || error.status === 400) &&
-  /file/i.test(error.message) &&
-  /not (be )?(found|exist)|no such|cannot find|does not exist/i.test(error.message)

@@ -1,7 +1,7 @@
+import { CallTimes } from '../batch/call-times.ts'
 import type { SendMode } from '../batch/deadline.ts'
 import type { Endpoint } from '../openai/wire.ts'
 import { Notifier } from '../util/notifier.ts'
-import { CallTimes } from './call-times.ts'
 
 /** What the server last said of a running batch. */
 export interface BatchProgress {

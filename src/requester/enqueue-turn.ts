@@ -1,12 +1,13 @@
 import { pollIntervalMs } from '../batch/polling.ts'
 import type { QueueFile } from '../batch/queue-file.ts'
 import { type NoRoom, quotaPool } from '../batch/quota.ts'
+import { listed } from '../batch/remote-marks.ts'
 import { errorText, type NightshiftError, RemoteError } from '../errors.ts'
 import { Notifier } from '../util/notifier.ts'
 import type { Context } from './context.ts'
 import { claimOf } from './governor.ts'
 import { pause, WaitedTooLong } from './patience.ts'
-import { allBatches, listed } from './remote-search.ts'
+import { allBatches } from './remote-search.ts'
 
 /** A task that has nothing enqueued does not wait for others any longer than that: they may be dead. */
 const MOST_WAIT_MS = 15 * 60_000

@@ -1,8 +1,8 @@
 import { terminalStatus } from '../batch/polling.ts'
 import type { Phase, QueueFile } from '../batch/queue-file.ts'
+import { TAG_KEY } from '../batch/remote-marks.ts'
 import type { WireBatch, WireFile } from '../openai/wire.ts'
 import type { RemoteFacts } from './remote-facts.ts'
-import { TAG_KEY } from './remote-search.ts'
 
 /**
  * What a remote batch is to a task. `unknown`: it carries the task's tag, but the ledger has never heard of it (as

@@ -1,3 +1,4 @@
+import { pauseMs } from '../batch/pause-ms.ts'
 import { errorText, NightshiftError, RemoteError } from '../errors.ts'
 import { type Context, requestCounts } from './context.ts'
 
@@ -26,13 +27,6 @@ export class WaitedTooLong extends NightshiftError {
     )
   }
 }
-
-const FIRST_PAUSE_MS = 1_000
-const LONGEST_PAUSE_MS = 60_000
-
-/** Milliseconds to wait after so many failures in a row. A server may ask for more, but not for haste. */
-export const pauseMs = (failures: number, retryAfterMs = 0): number =>
-  Math.max(retryAfterMs, Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.max(0, failures - 1)))
 
 /**
  * Failures in a row of one thing, and how long they have been waited out. Time in which the machine slept, or by which

@@ -1,12 +1,12 @@
+import { awaitsFiles, faultsOf } from '../batch/batch-end.ts'
 import { LIST_PAGE, pollIntervalMs, pollMethod, terminalStatus } from '../batch/polling.ts'
 import { type FileIn, inPhase } from '../batch/queue-file.ts'
-import type { BatchFault, Step } from '../batch/steps.ts'
+import type { Step } from '../batch/steps.ts'
 import { oldestStrayDate } from '../batch/strays.ts'
 import { NightshiftError, RemoteError } from '../errors.ts'
-import type { WireBatch, WireBatchError } from '../openai/wire.ts'
+import type { WireBatch } from '../openai/wire.ts'
 import { readUsage, type TokenUsage } from '../tokens/usage.ts'
 import { Absences } from './absences.ts'
-import { awaitsFiles } from './answers-download.ts'
 import { cancelBatch } from './cancel-batch.ts'
 import type { Context } from './context.ts'
 import { requestCounts } from './context.ts'
@@ -160,14 +160,14 @@ export class Poller {
     const looks = this.#looks.get(batch.id) ?? 0
     this.#looks.set(batch.id, looks + 1)
     if (awaitsFiles(batch, looks)) return
-    const faults = batch.errors?.data?.map(readFault) ?? []
+    const faults = faultsOf(batch)
     await this.#commit({
       kind: 'ended',
       file: file.id,
       status,
       ...(outputFileId && { outputFileId }),
       ...(errorFileId && { errorFileId }),
-      ...(faults.length > 0 && { faults }),
+      ...(faults.length > 0 && { faults: [...faults] }),
       ...countOf(batch),
       ...tookMs(batch),
     })
@@ -210,12 +210,6 @@ function tookMs({ status, created_at, completed_at, expired_at }: WireBatch) {
   const end = status === 'completed' ? completed_at : status === 'expired' ? expired_at : undefined
   return typeof end === 'number' && end >= created_at && { tookMs: (end - created_at) * 1000 }
 }
-
-const readFault = ({ code, message, line }: WireBatchError): BatchFault => ({
-  code: code ?? 'unknown',
-  message: message ?? 'no message',
-  ...(typeof line === 'number' && { line }),
-})
 
 function batchGone(file: RemoteFile, cause: RemoteError): NightshiftError {
   const message =

@@ -1,11 +1,11 @@
 import pLimit from 'p-limit'
 import { LIST_PAGE } from '../batch/polling.ts'
 import type { Page, PageQuery, RemoteApi } from '../batch/remote-api.ts'
+import { TAG_KEY } from '../batch/remote-marks.ts'
 import { errorText, RemoteError } from '../errors.ts'
 import type { WireBatch } from '../openai/wire.ts'
 import type { Inventory, ResultFile } from './housekeeping.ts'
 import type { RemoteFacts } from './remote-facts.ts'
-import { TAG_KEY } from './remote-search.ts'
 
 /** Calls on the wire at one time. */
 const CALLS_AT_ONCE = 8

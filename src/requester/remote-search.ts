@@ -1,16 +1,11 @@
 import { LIST_PAGE, terminalStatus } from '../batch/polling.ts'
 import type { Page, PageQuery } from '../batch/remote-api.ts'
-import { cameOf, type ListedBatch } from '../batch/strays.ts'
+import { listed, uploadName } from '../batch/remote-marks.ts'
+import { cameOf } from '../batch/strays.ts'
 import { RemoteError } from '../errors.ts'
 import type { WireBatch, WireFile } from '../openai/wire.ts'
 import type { Context } from './context.ts'
 import { withPatience } from './patience.ts'
-
-/** Metadata key under which a batch carries its tag. */
-export const TAG_KEY = 'nightshift_tag'
-
-/** Name an input file is uploaded under. */
-export const uploadName = (tag: string): string => `nightshift-${tag}.jsonl`
 
 /** Everything of a remote listing, page after page, each page asked for with patience. */
 export async function* everything<Item>(
@@ -46,14 +41,6 @@ export async function* allBatches(context: Context): AsyncGenerator<WireBatch> {
     yield batch
   }
 }
-
-/** What a listing says about a batch, as far as it concerns whose it is. */
-export const listed = ({ id, metadata, input_file_id, status }: WireBatch): ListedBatch => ({
-  id,
-  tag: metadata?.[TAG_KEY],
-  inputFileId: input_file_id,
-  status,
-})
 
 /** The batches that an attempt to create led to, newest first. */
 export async function findBatches(

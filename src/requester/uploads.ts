@@ -1,15 +1,13 @@
 import type { FileIn } from '../batch/queue-file.ts'
+import { REMOTE_FILE_SECONDS, uploadName } from '../batch/remote-marks.ts'
 import { RemoteError } from '../errors.ts'
 import type { WireFile } from '../openai/wire.ts'
 import type { Context } from './context.ts'
 import { queueFileName } from './files.ts'
 import { Interrupted, Patience } from './patience.ts'
-import { findUploads, uploadName } from './remote-search.ts'
+import { findUploads } from './remote-search.ts'
 
 type IntendedFile = FileIn<'intended'>
-
-/** Batch inputs and outputs are deleted by us; should that never happen, by the server after 30 days. */
-export const REMOTE_FILE_SECONDS = 30 * 24 * 3600
 
 /** Uploads batch inputs, one HTTP request at a time: one whose answer is lost may have left a file that nobody knows. */
 export class Uploads {

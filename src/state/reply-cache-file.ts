@@ -3,10 +3,10 @@ import { dirname } from 'node:path'
 import type { DatabaseSync } from 'node:sqlite'
 import { z } from 'zod'
 import { errorText, StateError } from '../errors.ts'
+import { inTransaction, isDamage, isLocked, sqliteCode } from '../util/sqlite.ts'
 import { systemCode } from '../util/system-code.ts'
 import { versionNeeded } from '../util/version.ts'
 import { makeDirectories } from './make-directories.ts'
-import { inTransaction, isDamage, isLocked, sqliteCode } from './sqlite.ts'
 
 /** "NSRC" in the file's header: what tells the file from any other database. No release may change it. */
 const APPLICATION_ID = 0x4e_53_52_43

@@ -5,8 +5,8 @@ import { crc32 } from 'node:zlib'
 import { z } from 'zod'
 import { errorText } from '../errors.ts'
 import type { Clock } from '../util/clock.ts'
+import { inTransaction, isLocked, loadSqlite, sqliteCode } from '../util/sqlite.ts'
 import { invalid, makeFile, prepareDatabase, unusable } from './reply-cache-file.ts'
-import { inTransaction, isLocked, loadSqlite, sqliteCode } from './sqlite.ts'
 
 /** Name of the file in its folder. While it is in use SQLite has two more beside it, `-wal` and `-shm`. */
 export const REPLY_CACHE_FILE = 'replies.sqlite'

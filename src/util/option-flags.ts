@@ -39,6 +39,8 @@ export const SECRET_FLAGS: ReadonlyMap<string, string> = new Map([
   ['openai-api-key', 'OPENAI_API_KEY'],
   ['api-key', 'OPENAI_API_KEY'],
   ['wandb-api-key', 'WANDB_API_KEY'],
+  ['batch-server-api-key', 'BATCH_SERVER_API_KEY'],
+  ['webhook-secret', 'NIGHTSHIFT_WEBHOOK_SECRET'],
 ])
 
 const RESERVED = new Set(['help', ...SECRET_FLAGS.keys()])

@@ -133,8 +133,9 @@ interface Parsed<Value> {
   readonly problems: readonly Problem[]
 }
 
-function shapeOf<Table extends OptionTable>(entries: Table): OptionShape<Table>
-function shapeOf(entries: OptionTable): Record<string, z.ZodType> {
+/** The schemas of a table, for `z.object`. */
+export function shapeOf<Table extends OptionTable>(entries: Table): OptionShape<Table>
+export function shapeOf(entries: OptionTable): Record<string, z.ZodType> {
   return Object.fromEntries(Object.entries(entries).map(([name, { schema }]) => [name, schema]))
 }
 

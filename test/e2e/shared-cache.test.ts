@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { REPLY_CACHE_FILE } from '../../src/state/reply-cache.ts'
-import { loadSqlite } from '../../src/state/sqlite.ts'
+import { loadSqlite } from '../../src/util/sqlite.ts'
 import { outputOf, startCorpusTopics, untilLedgerGrew } from '../support/corpus-run.ts'
 import { startEmulator } from '../support/emulator-process.ts'
 import { temporaryFolder } from '../support/folder.ts'

@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest'
+import { pauseMs } from '../../src/batch/pause-ms.ts'
 import { RemoteError } from '../../src/errors.ts'
 import { AccountGate } from '../../src/requester/account-gate.ts'
-import { Interrupted, Patience, pauseMs, WaitedTooLong, withPatience } from '../../src/requester/patience.ts'
+import { Interrupted, Patience, WaitedTooLong, withPatience } from '../../src/requester/patience.ts'
 import { bareContext } from '../support/bare-context.ts'
 
 const HOUR_MS = 3_600_000

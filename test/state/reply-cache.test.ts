@@ -7,7 +7,7 @@ import type { DatabaseSync } from 'node:sqlite'
 import fc from 'fast-check'
 import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { type NewReply, REPLY_CACHE_FILE, ReplyCache, replyKey } from '../../src/state/reply-cache.ts'
-import { inTransaction, loadSqlite, withoutSqliteWarning } from '../../src/state/sqlite.ts'
+import { inTransaction, loadSqlite, withoutSqliteWarning } from '../../src/util/sqlite.ts'
 import { temporaryFolder } from '../support/folder.ts'
 import { VirtualClock } from '../support/virtual-clock.ts'
 

@@ -19,6 +19,8 @@ export interface Program {
   readonly ended: Promise<Ended>
   /** Resolves when standard error contains the text; rejects when the program ends without it. */
   says(text: string): Promise<void>
+  /** Resolves with all of standard output once it contains the text; rejects when the program ends without it. */
+  prints(text: string): Promise<string>
   kill(signal: NodeJS.Signals): void
 }
 
@@ -70,6 +72,7 @@ export function startNode(
   let [stdout, stderr] = ['', '']
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
     stdout += text
+    child.emit('said')
   })
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     stderr += text
@@ -81,14 +84,17 @@ export function startNode(
     stdout,
     stderr,
   }))
-  const says = async (text: string): Promise<void> => {
-    while (!stderr.includes(text)) {
+  const heard = async (text: string, soFar: () => string): Promise<string> => {
+    while (!soFar().includes(text)) {
       const over = await Promise.race([once(child, 'said').then(() => false), ended.then(() => true)])
-      if (over && !stderr.includes(text)) throw new Error(`it ended without saying "${text}":\n${stderr}`)
+      if (over && !soFar().includes(text)) throw new Error(`it ended without saying "${text}":\n${stderr}`)
     }
+    return soFar()
   }
+  const says = async (text: string): Promise<void> => void (await heard(text, () => stderr))
+  const prints = (text: string): Promise<string> => heard(text, () => stdout)
   if (child.pid === undefined) throw new Error(`${command} ${args.join(' ')} could not be started`)
-  return { pid: child.pid, ended, says, kill: (signal) => child.kill(signal) }
+  return { pid: child.pid, ended, says, prints, kill: (signal) => child.kill(signal) }
 }
 
 /** Runs a program to its end. */

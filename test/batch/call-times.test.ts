@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { CallTimes } from '../../src/requester/call-times.ts'
+import { CallTimes } from '../../src/batch/call-times.ts'
 
 describe('what a call takes', () => {
   test('is not known before the first, and not at once', () => {

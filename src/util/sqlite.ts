@@ -11,8 +11,8 @@ export function loadSqlite(): Sqlite {
   const sqlite: Sqlite | undefined = withoutSqliteWarning(() => process.getBuiltinModule('node:sqlite'))
   if (sqlite) return sqlite
   const message =
-    'this Node.js has no SQLite (node:sqlite), which the reply cache is kept in. Start it without ' +
-    '--no-experimental-sqlite, or run without --cache.'
+    'this Node.js has no SQLite (node:sqlite), in which the reply cache and the gateway keep their data. Start it ' +
+    'without --no-experimental-sqlite; a task also runs without --cache, a gateway also with --postgres.'
   throw new StateError('no_sqlite', message)
 }
 

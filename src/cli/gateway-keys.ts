@@ -1,0 +1,226 @@
+import { hash, randomBytes } from 'node:crypto'
+import { z } from 'zod'
+import { NightshiftError, UsageError } from '../errors.ts'
+import { DEFAULT_TENANT, type StoredKey, type Tenant } from '../gateway/domain/tenant.ts'
+import { openStore } from '../gateway/store/open-store.ts'
+import type { GatewayStore } from '../gateway/store/store.ts'
+import { formatUsd } from '../util/format.ts'
+import { type GatewayOptions, gatewayTable } from '../util/gateway-options.ts'
+import { type GatewayConfig, resolveGatewayOptions } from '../util/gateway-variables.ts'
+import type { OptionTable } from '../util/option-entry.ts'
+import { nearest, quoteValue } from '../util/option-names.ts'
+import { environmentWith } from '../util/options.ts'
+import { oneLine } from '../util/text.ts'
+import type { CommandIo } from './command-io.ts'
+import { jsonFlag, readAction, readCommand } from './command-line.ts'
+import { storePlace, storeSettings } from './gateway-settings.ts'
+import { indented, timeText } from './layout.ts'
+
+export const KEYS_HELP = `nightshift gateway keys add TENANT   make a key for a tenant, and print it once
+nightshift gateway keys list         the keys, and what their tenants have spent
+nightshift gateway keys revoke ID    let a key hold no longer
+
+  --name TEXT            add: what the key is for
+  --max-spend USD        add: the most that the tenant may spend, in all;
+                         without it the tenant keeps the limit it has
+  --calls-per-minute N   add: calls that the tenant may make in a minute;
+                         likewise
+  --data-dir DIR         folder of the gateway's data (default gateway-data)
+  --postgres URL         its database; or POSTGRES_URL, DATABASE_URL
+  --json                 print one JSON object
+  --help                 this text
+
+A key is kept as a digest: who loses it needs a new one. A gateway that runs
+notices keys within seconds; one that was started without any, on loopback, asks
+for them once it is started again.`
+
+const table = {
+  dataDir: gatewayTable.dataDir,
+  postgres: gatewayTable.postgres,
+} as const satisfies OptionTable
+
+const addForm = {
+  usage: 'nightshift gateway keys add TENANT',
+  table,
+  flags: z.object({
+    ...jsonFlag,
+    name: z.string().max(100).default(''),
+    maxSpend: z.number().min(0).max(1e6).optional(),
+    callsPerMinute: z.int().min(1).max(1e9).optional(),
+  }),
+} as const
+const listForm = { usage: 'nightshift gateway keys list', table, flags: z.object(jsonFlag) } as const
+const revokeForm = { usage: 'nightshift gateway keys revoke ID', table, flags: z.object(jsonFlag) } as const
+
+/** `nightshift gateway keys add|list|revoke`: resolves with the exit code. Works beside a gateway that runs. */
+export async function gatewayKeys(argv: readonly string[], io: CommandIo): Promise<number> {
+  const chosen = readAction(argv, 'gateway keys', ['add', 'list', 'revoke'])
+  const act = chosen && ACTIONS[chosen.action]
+  if (chosen && act && (await act(chosen.rest, io))) return 0
+  io.stdout(KEYS_HELP)
+  return 0
+}
+
+/** Each gives false when it was asked for help. */
+const ACTIONS = { add, list, revoke } as const
+
+async function add(argv: readonly string[], io: CommandIo): Promise<boolean> {
+  const command = readCommand(argv, addForm)
+  if (!command) return false
+  const { flags, options, words } = command
+  const tenant = checkedTenant(words[0] ?? '')
+  await withStore(options, io, async (store) => {
+    const key = `${KEY_PREFIX}${randomBytes(KEY_BYTES).toString('base64url')}`
+    const stored = storedKey({ key, tenant, name: oneLine(flags.name).trim(), now: await store.now() })
+    await putLimits(store, tenant, flags)
+    await store.addKey(stored)
+    if (flags.json) io.stdout(JSON.stringify({ id: stored.id, tenant, name: stored.name, key }, null, 2))
+    else for (const line of addedText(key, stored, io.columns)) io.stdout(line)
+  })
+  return true
+}
+
+/** By which logs and people know a text for a key of a gateway. */
+const KEY_PREFIX = 'ns_'
+const KEY_BYTES = 32
+const ID_BYTES = 6
+
+const storedKey = (facts: {
+  readonly key: string
+  readonly tenant: string
+  readonly name: string
+  readonly now: number
+}): StoredKey => ({
+  id: `key_${randomBytes(ID_BYTES).toString('hex')}`,
+  tenant: facts.tenant,
+  name: facts.name,
+  hash: hash('sha256', facts.key, 'base64url'),
+  createdAt: facts.now,
+  revokedAt: undefined,
+})
+
+function checkedTenant(name: string): string {
+  if (/^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/.test(name)) return name
+  const message = `the tenant is ${quoteValue(name)}, but must be 1 to 64 letters, digits, ".", "_" or "-", the first a letter or digit`
+  throw new UsageError('bad_tenant', message)
+}
+
+interface NewLimits {
+  readonly maxSpend?: number | undefined
+  readonly callsPerMinute?: number | undefined
+}
+
+async function putLimits(store: GatewayStore, name: string, given: NewLimits): Promise<void> {
+  if (given.maxSpend === undefined && given.callsPerMinute === undefined) return
+  const before = (await store.tenants()).find((tenant) => tenant.name === name)
+  await store.putTenant({
+    name,
+    maxNanoUsd: given.maxSpend === undefined ? before?.maxNanoUsd : Math.round(given.maxSpend * 1e9),
+    callsPerMinute: given.callsPerMinute ?? before?.callsPerMinute,
+  })
+}
+
+const addedText = (key: string, { id, tenant }: StoredKey, columns: number): string[] => [
+  key,
+  ...indented(
+    `is the new key of tenant ${tenant}, id ${id}. Keep it: it is shown this once, and only a digest of it is stored.`,
+    columns,
+    0,
+  ),
+]
+
+async function list(argv: readonly string[], io: CommandIo): Promise<boolean> {
+  const command = readCommand(argv, listForm)
+  if (!command) return false
+  await withStore(command.options, io, async (store) => {
+    const [keys, tenants] = [await store.keys(), await store.tenants()]
+    if (command.flags.json) io.stdout(JSON.stringify(listReport(keys, tenants), null, 2))
+    else for (const line of listText(keys, tenants, io.columns)) io.stdout(line)
+  })
+  return true
+}
+
+const iso = (ms: number): string => new Date(ms).toISOString()
+
+const listReport = (keys: readonly StoredKey[], tenants: readonly Tenant[]) => ({
+  tenants: tenants.map(({ name, maxNanoUsd, callsPerMinute, spentNanoUsd, reservedNanoUsd }) => ({
+    name,
+    maxSpendUsd: maxNanoUsd === undefined ? null : maxNanoUsd / 1e9,
+    callsPerMinute: callsPerMinute ?? null,
+    spentUsd: spentNanoUsd / 1e9,
+    reservedUsd: reservedNanoUsd / 1e9,
+  })),
+  keys: keys.map(({ id, tenant, name, createdAt, revokedAt }) => ({
+    id,
+    tenant,
+    name,
+    createdAt: iso(createdAt),
+    revokedAt: revokedAt === undefined ? null : iso(revokedAt),
+  })),
+})
+
+function listText(keys: readonly StoredKey[], tenants: readonly Tenant[], columns: number): string[] {
+  if (keys.length === 0 && tenants.length === 0) return ['there are no keys: nightshift gateway keys add TENANT makes one']
+  const names = new Set([...tenants.map(({ name }) => name), ...keys.map(({ tenant }) => tenant)])
+  return [...names].flatMap((name) => [
+    ...indented(tenantText(name, tenants.find((tenant) => tenant.name === name)), columns, 0),
+    ...keys.filter(({ tenant }) => tenant === name).flatMap((key) => indented(keyText(key), columns, 2)),
+  ])
+}
+
+function tenantText(name: string, tenant: Tenant | undefined): string {
+  const { spentNanoUsd = 0, reservedNanoUsd = 0, maxNanoUsd, callsPerMinute } = tenant ?? {}
+  return [
+    `${name}: ${formatUsd(spentNanoUsd)} spent`,
+    ...(reservedNanoUsd > 0 ? [`${formatUsd(reservedNanoUsd)} set aside`] : []),
+    ...(maxNanoUsd === undefined ? [] : [`${formatUsd(maxNanoUsd)} at most`]),
+    ...(callsPerMinute === undefined ? [] : [`${callsPerMinute} calls a minute`]),
+    ...(name === DEFAULT_TENANT ? ['who has the key of BATCH_SERVER_API_KEY'] : []),
+  ].join(', ')
+}
+
+function keyText({ id, name, createdAt, revokedAt }: StoredKey): string {
+  const state = revokedAt === undefined ? '' : `, revoked ${timeText(iso(revokedAt))}`
+  return `${id}${name === '' ? '' : ` ${quoteValue(oneLine(name))}`}, made ${timeText(iso(createdAt))}${state}`
+}
+
+async function revoke(argv: readonly string[], io: CommandIo): Promise<boolean> {
+  const command = readCommand(argv, revokeForm)
+  if (!command) return false
+  const { flags, options, words } = command
+  const [id = ''] = words
+  await withStore(options, io, async (store) => {
+    const revoked = await store.revokeKey(id)
+    if (!revoked) mustExist(id, await store.keys())
+    if (flags.json) io.stdout(JSON.stringify({ id, revoked }, null, 2))
+    else io.stdout(revoked ? `${id} is revoked: gateways refuse it within seconds` : `${id} was revoked before`)
+  })
+  return true
+}
+
+function mustExist(id: string, keys: readonly StoredKey[]): void {
+  if (keys.some((key) => key.id === id)) return
+  const meant = nearest(id, keys.map((key) => key.id))
+  const hint = meant ? `did you mean ${meant}?` : 'nightshift gateway keys list shows all'
+  throw new NightshiftError('unknown_key', `there is no key ${quoteValue(id)}; ${hint}`)
+}
+
+async function withStore(
+  options: Pick<GatewayOptions, 'dataDir' | 'postgres'>,
+  io: CommandIo,
+  work: (store: GatewayStore) => Promise<void>,
+): Promise<void> {
+  const config = placeConfig(options, io)
+  const store = await openStore(storeSettings(storePlace(config).place, { serve: false }), io.clock)
+  try {
+    await work(store)
+  } finally {
+    await store.close()
+  }
+}
+
+/** Of the environment only what says where the data are: what is wrong with the rest is for the server to say. */
+function placeConfig(options: Pick<GatewayOptions, 'dataDir' | 'postgres'>, { env }: CommandIo): GatewayConfig {
+  const { NIGHTSHIFT_DATA_DIR, NIGHTSHIFT_POSTGRES, POSTGRES_URL, DATABASE_URL } = environmentWith({}, env)
+  return resolveGatewayOptions(options, { NIGHTSHIFT_DATA_DIR, NIGHTSHIFT_POSTGRES, POSTGRES_URL, DATABASE_URL })
+}

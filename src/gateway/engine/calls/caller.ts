@@ -1,0 +1,107 @@
+import { flexRefusal } from '../../../batch/flex.ts'
+import { RemoteError } from '../../../errors.ts'
+import { withServiceTier } from '../../body/prepare-body.ts'
+import type { Outcome, StoredRequest } from '../../domain/request.ts'
+import type { TakenCall } from '../../store/store.ts'
+import { afterCall, afterFlexRefusal } from './after-call.ts'
+import { beforeCall } from './before-call.ts'
+import { fitsBudget } from './budget.ts'
+import { answeredWith, type CallAnswer, endOf, failureOf, retryAfterMsOf } from './call-answer.ts'
+import type { CallContext } from './call-context.ts'
+import type { CallKnowledge, CallNote, Tier } from './call-knowledge.ts'
+import type { LadderWatch } from './ladder-watch.ts'
+
+/** A flex call may be queued at the server: its answer is waited for at least this long. */
+const LEAST_FLEX_TIMEOUT_MS = 15 * 60_000
+
+/** Makes one call that is committed as sent, and says what it came to. Commits nothing itself. */
+export class Caller {
+  readonly #context: CallContext
+  readonly #knowledge: CallKnowledge
+  readonly #watch: LadderWatch
+
+  constructor(context: CallContext, knowledge: CallKnowledge, watch: LadderWatch) {
+    this.#context = context
+    this.#knowledge = knowledge
+    this.#watch = watch
+  }
+
+  /** `cut` breaks the call off: whether it was carried out is unknown then. */
+  async call(taken: TakenCall, cut: AbortSignal): Promise<Outcome> {
+    const { settings, time } = this.#context
+    const { request } = taken
+    const before = beforeCall(request, { ...this.#facts(request), maxAttempts: settings.maxAttempts })
+    if (before.kind === 'settle') return before.outcome
+    const sentAtMs = time.now()
+    const answer = await this.#send(taken, before.tier, cut)
+    return this.#judge(request, answer, { tier: before.tier, sentAtMs })
+  }
+
+  async #send({ request, bodyText }: TakenCall, tier: Tier, cut: AbortSignal): Promise<CallAnswer> {
+    const { settings, clock } = this.#context
+    const { endpoint } = request
+    const timeoutMs =
+      tier === 'flex' ? Math.max(settings.requestTimeoutMs, LEAST_FLEX_TIMEOUT_MS) : settings.requestTimeoutMs
+    const text = tier === 'flex' ? withServiceTier(bodyText, 'flex') : bodyText
+    this.#knowledge.began(request, tier, clock.now())
+    const answer = await this.#ask({ endpoint, bodyText: text, timeoutMs }, cut)
+    this.#knowledge.finished(request, tier, this.#noteOf(request, answer))
+    return answer
+  }
+
+  async #ask(
+    call: Parameters<CallContext['api']['call']>[0] & Pick<StoredRequest, 'endpoint'>,
+    cut: AbortSignal,
+  ): Promise<CallAnswer> {
+    try {
+      return answeredWith(call.endpoint, await this.#context.api.call(call, cut))
+    } catch (error) {
+      if (error instanceof RemoteError) return { kind: 'none', error }
+      throw error
+    }
+  }
+
+  #judge(
+    request: StoredRequest,
+    answer: CallAnswer,
+    { tier, sentAtMs }: { readonly tier: Tier; readonly sentAtMs: number },
+  ): Outcome {
+    const { model } = request
+    const { settings, valuer, time, clock } = this.#context
+    const failure = failureOf(answer)
+    const refusal = tier === 'flex' && failure ? flexRefusal(failure) : undefined
+    const note = this.#noteOf(request, answer)
+    if (refusal) {
+      this.#knowledge.flexRefused(model, refusal, note)
+      return afterFlexRefusal(request, refusal, this.#facts(request))
+    }
+    this.#knowledge.note(note)
+    if (tier === 'flex' && !failure) this.#knowledge.flexWorked(model)
+    const { failing, keyWorks } = this.#knowledge
+    return afterCall(request, answer, {
+      nowMs: time.now(),
+      sentAtMs,
+      maxAttempts: settings.maxAttempts,
+      failing,
+      keyWorks,
+      pauseMs: this.#knowledge.pauseMs(clock.now()),
+      valuer,
+    })
+  }
+
+  #noteOf({ id }: StoredRequest, answer: CallAnswer): CallNote {
+    const nowMs = this.#context.clock.now()
+    return { request: id, end: endOf(answer), retryAfterMs: retryAfterMsOf(answer), nowMs }
+  }
+
+  #facts(request: StoredRequest) {
+    const { time, clock, valuer } = this.#context
+    const nowMs = time.now()
+    return {
+      nowMs,
+      ladder: this.#watch.factsFor(request),
+      flexPauseMs: this.#knowledge.flexPauseMs(request.model, clock.now()),
+      fits: (route: StoredRequest['route']) => fitsBudget(request, route, { valuer, nowMs }),
+    }
+  }
+}

@@ -1,0 +1,155 @@
+import pLimit, { type LimitFunction } from 'p-limit'
+import { errorText } from '../../../errors.ts'
+import type { Outcome } from '../../domain/request.ts'
+import type { TakenCall } from '../../store/store.ts'
+import type { CallRunner, Ladder } from '../call-runner.ts'
+import { BackgroundLoop } from './background-loop.ts'
+import type { CallContext } from './call-context.ts'
+import { CallKnowledge } from './call-knowledge.ts'
+import { Caller } from './caller.ts'
+import { LadderWatch } from './ladder-watch.ts'
+import { untilStored } from './until-stored.ts'
+
+/** How long a call is trusted to be under way without a sign of life of its replica. */
+const LEASE_MS = 60_000
+const RENEWALS = 3
+/** What was missed is found so often. */
+const SWEEP_MS = 30_000
+const MOST_AT_ONCE = 100
+/** So long the end of calls is waited for when the gateway closes: container engines give ten seconds. */
+const CLOSE_GRACE_MS = 6_000
+
+/** Makes flex and direct calls, and sees to it that requests go that way when their deadlines come near. */
+export const createCalls = (context: CallContext): CallRunner => new CallLoops(context)
+
+/**
+ *     queued -> calling -> done       taken under a lease, which commits it as sent, before it goes out
+ *        +---------+                  refused, lost, or sent another way
+ *
+ * What was on the wire when a process died is found by its lease: charged at the most, and queued again.
+ */
+class CallLoops implements CallRunner {
+  readonly #context: CallContext
+  readonly #knowledge: CallKnowledge
+  readonly #limit: LimitFunction
+  readonly #caller: Caller
+  readonly #watch: LadderWatch
+  readonly #loops: readonly BackgroundLoop[]
+  readonly #pump: BackgroundLoop
+  readonly #ladder: BackgroundLoop
+  /** Calls that are committed as sent. */
+  readonly #active = new Map<TakenCall, Promise<void>>()
+  /** Breaks off what is on the wire. */
+  readonly #cut = new AbortController()
+  readonly routeOf: Ladder = (request) => this.#watch.rungOf({ ...request, route: 'batch' }).route
+  #sweptMs = Number.NEGATIVE_INFINITY
+
+  constructor(context: CallContext) {
+    this.#context = context
+    this.#knowledge = new CallKnowledge(context.settings.callConcurrency)
+    this.#limit = pLimit(this.#knowledge.concurrency)
+    this.#watch = new LadderWatch(context, this.#knowledge, () => this.#active.size)
+    this.#caller = new Caller(context, this.#knowledge, this.#watch)
+    const { clock, log } = context
+    this.#pump = new BackgroundLoop({ name: 'calls', clock, log, step: () => this.#takeMore(), gapMs: 5 })
+    this.#ladder = new BackgroundLoop({ name: 'deadlines', clock, log, step: () => this.#look(), gapMs: 250 })
+    const leases = new BackgroundLoop({ name: 'call_leases', clock, log, step: () => this.#renew() })
+    this.#loops = [this.#pump, this.#ladder, leases]
+  }
+
+  start(): void {
+    for (const loop of this.#loops) loop.start()
+  }
+
+  arrived(): void {
+    this.#ladder.wake()
+    this.#pump.wake()
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.#pump.close(), this.#ladder.close()])
+    const ended = new AbortController()
+    const grace = this.#context.clock.sleep(CLOSE_GRACE_MS, ended.signal)
+    const calls = Promise.all(this.#active.values())
+    await Promise.race([grace, calls])
+    ended.abort()
+    this.#cut.abort()
+    await calls
+    await Promise.all(this.#loops.map((loop) => loop.close()))
+  }
+
+  async #look(): Promise<number> {
+    const { moved, nextMs } = await this.#watch.look()
+    if (moved > 0) this.#pump.wake()
+    return nextMs
+  }
+
+  async #renew(): Promise<number> {
+    const ids = [...this.#active.keys()].map(({ request }) => request.id)
+    if (ids.length > 0) await this.#context.store.renewCalls(ids, this.#context.replica, LEASE_MS)
+    return LEASE_MS / RENEWALS
+  }
+
+  /** Takes what there are places on the wire for. Gives the milliseconds until there may be more. */
+  async #takeMore(): Promise<number> {
+    const { store, clock, replica } = this.#context
+    await this.#sweep()
+    for (;;) {
+      const pauseMs = this.#knowledge.pauseMs(clock.now())
+      if (pauseMs > 0) return Math.min(pauseMs, SWEEP_MS)
+      this.#limit.concurrency = this.#knowledge.concurrency
+      const places = Math.min(MOST_AT_ONCE, this.#limit.concurrency - this.#active.size)
+      if (places <= 0) return SWEEP_MS
+      const calls = await store.takeCalls(places, replica, LEASE_MS)
+      for (const call of calls) this.#begin(call)
+      if (calls.length < places) return this.#untilNextMs()
+    }
+  }
+
+  /** Finds calls of processes that are gone. */
+  async #sweep(): Promise<void> {
+    const { store, clock, time, log } = this.#context
+    const now = clock.now()
+    if (now - this.#sweptMs < SWEEP_MS && now >= this.#sweptMs) return
+    await time.refresh()
+    const recovered = await store.recoverCalls()
+    this.#sweptMs = now
+    if (recovered > 0) log.warn('calls_recovered', { requests: recovered })
+  }
+
+  async #untilNextMs(): Promise<number> {
+    const { store, time } = this.#context
+    const nextAt = await store.nextReadyAt()
+    const ms = nextAt === undefined ? SWEEP_MS : nextAt - time.now()
+    return Math.min(SWEEP_MS, Math.max(1, ms))
+  }
+
+  #begin(call: TakenCall): void {
+    const done = this.#limit(() => this.#run(call)).finally(() => {
+      this.#active.delete(call)
+      this.#pump.wake()
+    })
+    this.#active.set(call, done)
+  }
+
+  /** Never rejects. What cannot be put on record is found by its lease. */
+  async #run(call: TakenCall): Promise<void> {
+    const { log, store, clock } = this.#context
+    const { id } = call.request
+    try {
+      const outcome = await this.#caller.call(call, this.#cut.signal)
+      const isKept = await untilStored(clock, this.#cut.signal, () => store.settleCall(call.epoch, outcome))
+      if (!isKept) log.warn('call_lost', { request: id, kind: outcome.kind })
+      this.#tell(outcome)
+    } catch (error) {
+      log.error('call_failed', { request: id, reason: errorText(error) })
+    }
+  }
+
+  #tell(outcome: Outcome): void {
+    const { log } = this.#context
+    const { id, kind, route } = outcome
+    if (kind === 'ended') log.info('call_ended', { request: id, route, status: outcome.status })
+    else log.info('call_again', { request: id, route, uses: outcome.uses })
+  }
+}

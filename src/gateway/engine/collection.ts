@@ -1,0 +1,206 @@
+import { RemoteError } from '../../errors.ts'
+import { type ResultSlice, sliceResult } from '../answers/result-slice.ts'
+import type { GatewayBatch } from '../domain/batch.ts'
+import type { Outcome, StoredRequest } from '../domain/request.ts'
+import { remoteFilesOf } from './attempt.ts'
+import { CHUNK, settleWaiting } from './batch-requests.ts'
+import { cancelledWithBatch } from './cancelled.ts'
+import type { Claim } from './claims.ts'
+import type { EngineContext } from './context.ts'
+import { Download } from './download.ts'
+import type { FailedBatches } from './failed-batches.ts'
+import type { Next } from './next.ts'
+import { findUploads } from './remote-search.ts'
+import { type Failed, failedLine, ruleOnFailed, unanswered } from './rulings.ts'
+import { spooledLines } from './spool.ts'
+
+/** Bytes of answers that are put on record at once. */
+const CHUNK_BYTES = 8 * 1024 * 1024
+
+/** What was found in the files of a batch. */
+interface Taken {
+  /** Lines with an answer. */
+  readonly answers: number
+  /** Lines that say that a request failed. */
+  readonly failures: number
+}
+
+/** Takes what an ended batch produced: every answer is on record before anything is decided about the others. */
+export class Collection {
+  readonly #context: EngineContext
+  readonly #failedBatches: FailedBatches
+  readonly #download: Download
+
+  constructor(context: EngineContext, failedBatches: FailedBatches) {
+    this.#context = context
+    this.#failedBatches = failedBatches
+    this.#download = new Download(context)
+  }
+
+  async step(claim: Claim): Promise<Next> {
+    try {
+      return await this.#collect(claim)
+    } catch (error) {
+      if (!(error instanceof RemoteError)) throw error
+      return this.#later(claim, error)
+    }
+  }
+
+  #later({ number }: Claim, error: RemoteError): Next {
+    const { stop, log, time, troubles } = this.#context
+    if (stop.aborted) return { atMs: time.now() }
+    log.warn('upstream_trouble', { batch: number, what: 'collecting', reason: error.message })
+    return { atMs: time.now() + troubles.more(number, error.retryAfterMs) }
+  }
+
+  async #collect(claim: Claim): Promise<Next> {
+    const { outputFileId, errorFileId, status } = claim.batch
+    const hasFiles = outputFileId !== undefined || errorFileId !== undefined
+    const taken = hasFiles ? await this.#takeFiles(claim) : { answers: 0, failures: 0 }
+    this.#context.troubles.over(claim.number)
+    if (status === 'failed' && taken.answers + taken.failures === 0) return this.#failedBatches.take(claim)
+    await this.#takeRest(claim)
+    return this.#finish(claim)
+  }
+
+  async #takeFiles(claim: Claim): Promise<Taken> {
+    const { spool, stop } = this.#context
+    const { path } = await this.#download.fetch(claim.batch, AbortSignal.any([stop, claim.lost]))
+    try {
+      const taken = await this.#takeAnswers(claim, path)
+      if (taken.failures > 0) await this.#takeFailures(claim, path, taken.answers > 0)
+      return taken
+    } finally {
+      await spool.remove(path)
+    }
+  }
+
+  /** All answers first: should another line say that the same request failed, the answer counts, which is paid for. */
+  async #takeAnswers(claim: Claim, path: string): Promise<Taken> {
+    const { log, jobs, time } = this.#context
+    const { endpoint } = claim.batch
+    const counts = { answers: 0, failures: 0, odd: 0 }
+    const outcomes = new Map<string, Outcome>()
+    let bytes = 0
+    for await (const text of spooledLines(path)) {
+      const slice = sliceResult(text, endpoint)
+      if (slice?.ending !== 'succeeded') {
+        if (slice) counts.failures++
+        else counts.odd++
+        continue
+      }
+      counts.answers++
+      if (!outcomes.has(slice.id)) outcomes.set(slice.id, this.#answer(claim.batch, slice))
+      bytes += text.length
+      if (outcomes.size < CHUNK && bytes < CHUNK_BYTES) continue
+      await claim.settle([...outcomes.values()])
+      outcomes.clear()
+      bytes = 0
+    }
+    await claim.settle([...outcomes.values()])
+    if (counts.odd > 0) log.warn('odd_lines', { batch: claim.number, lines: counts.odd })
+    if (counts.answers > 0) jobs.plan({ kind: 'webhook' }, time.now())
+    return counts
+  }
+
+  #answer({ model, createdAt }: GatewayBatch, slice: ResultSlice): Outcome {
+    const { id, status, body, requestId, usage } = slice
+    const costNanoUsd = usage && this.#context.valuer.costNanoUsd(model, 'batch', usage, createdAt)
+    return {
+      kind: 'ended',
+      id,
+      ending: 'succeeded',
+      status,
+      body,
+      requestId,
+      usage,
+      costNanoUsd,
+      route: 'batch',
+    }
+  }
+
+  async #takeFailures(claim: Claim, path: string, keyWorks: boolean): Promise<void> {
+    const slices = new Map<string, ResultSlice>()
+    for await (const text of spooledLines(path)) {
+      const slice = sliceResult(text, claim.batch.endpoint)
+      if (slice?.ending !== 'failed') continue
+      if (!slices.has(slice.id)) slices.set(slice.id, slice)
+      if (slices.size < CHUNK) continue
+      await this.#settleFailures(claim, slices, keyWorks)
+      slices.clear()
+    }
+    await this.#settleFailures(claim, slices, keyWorks)
+  }
+
+  async #settleFailures(
+    claim: Claim,
+    slices: ReadonlyMap<string, ResultSlice>,
+    keyWorks: boolean,
+  ): Promise<void> {
+    const requests = await this.#context.store.requests([...slices.keys()])
+    const outcomes = requests.flatMap((request) => {
+      const slice = slices.get(request.id)
+      return slice ? [this.#failure(claim.batch, request, slice, keyWorks)] : []
+    })
+    await claim.settle(outcomes)
+  }
+
+  /** What was not tried is as if its batch had said nothing of it. */
+  #failure(batch: GatewayBatch, request: StoredRequest, slice: ResultSlice, keyWorks: boolean): Outcome {
+    const { usage } = slice
+    const { model, createdAt } = batch
+    const cost = usage ? (this.#context.valuer.costNanoUsd(model, 'batch', usage, createdAt) ?? 0) : 0
+    const failed = failedLine(slice, cost, keyWorks)
+    const wasCalledBack = failed.uses === 'expiry' && !failed.isRefusal
+    return wasCalledBack ? this.#untried(batch, request, failed) : this.#rule(request, failed)
+  }
+
+  #rule(request: StoredRequest, failed: Failed): Outcome {
+    const { settings, time } = this.#context
+    return ruleOnFailed(request, failed, { limits: settings, nowMs: time.now(), route: request.route })
+  }
+
+  /** Its batch ended before it was its turn: by its caller's wish, for its deadline, or because time was up. */
+  #untried({ cancel }: GatewayBatch, request: StoredRequest, failed: Failed): Outcome {
+    const { time, ladder } = this.#context
+    if (cancel === 'caller') return cancelledWithBatch(request.id, request.route)
+    if (cancel === undefined) return this.#rule(request, failed)
+    const now = time.now()
+    return { kind: 'again', id: request.id, uses: 'nothing', readyAt: now, route: ladder(request, now) }
+  }
+
+  /** Requests about which the batch says nothing. */
+  async #takeRest(claim: Claim): Promise<void> {
+    const { batch } = claim
+    const { status = '' } = batch
+    const wasTried = status !== 'expired' && status !== 'cancelled'
+    const failed = unanswered(status, wasTried)
+    const rest = await settleWaiting(this.#context.store, claim, (request) => {
+      if (!wasTried) return this.#untried(batch, request, failed)
+      // Nobody knows how far a batch got that is gone.
+      const costNanoUsd = status === 'gone' ? request.reservedNanoUsd : 0
+      return this.#rule(request, { ...failed, costNanoUsd })
+    })
+    if (rest > 0) this.#context.log.warn('unanswered', { batch: batch.number, status, requests: rest })
+  }
+
+  async #finish(claim: Claim): Promise<Next> {
+    const { jobs, time, calls } = this.#context
+    const litter = [...remoteFilesOf(claim.batch), ...(await this.#lateUploads(claim))]
+    await claim.change({ phase: 'done', ...(litter.length > 0 && { litter }) })
+    // What goes round once more is cut, called, or told of.
+    jobs.plan({ kind: 'cut' }, time.now())
+    jobs.plan({ kind: 'webhook' }, time.now())
+    calls.arrived()
+    return 'on'
+  }
+
+  /** Files of uploads whose answers were lost: by now they are there, if they ever will be. */
+  async #lateUploads({ batch, lost }: Claim): Promise<readonly string[]> {
+    const { api, stop } = this.#context
+    const { uploadInDoubt, tag } = batch
+    if (!uploadInDoubt || tag === undefined) return []
+    const found = await findUploads(api, [tag], AbortSignal.any([stop, lost]))
+    return found.map(({ id }) => id).filter((id) => id !== batch.inputFileId)
+  }
+}

@@ -1,0 +1,72 @@
+import { errorText } from '../errors.ts'
+import type { Clock } from '../util/clock.ts'
+import type { Log } from './log.ts'
+import type { GatewayStore } from './store/store.ts'
+
+export interface HeartbeatParts {
+  readonly store: Pick<GatewayStore, 'heartbeat' | 'leave'>
+  readonly replica: string
+  readonly clock: Clock
+  readonly log: Log
+}
+
+/** What this replica's callers wait for is held for so long after its last sign of life. */
+export const LEASE_MS = 45_000
+const BEAT_MS = 10_000
+const AGAIN_MS = 1000
+
+/**
+ * Says again and again that this replica lives, so that nobody else goes with what its callers wait for. A process that
+ * was asleep for longer than its lease holds what it held again with its next beat: but for what somebody else has gone
+ * with in between, whose answer both then get.
+ */
+export class Heartbeat {
+  readonly #parts: HeartbeatParts
+  readonly #ending = new AbortController()
+  #beating: Promise<void> | undefined
+  #lastAt = 0
+
+  constructor(parts: HeartbeatParts) {
+    this.#parts = parts
+  }
+
+  /** Resolves after the first beat. Throws `StoreError`. */
+  async start(): Promise<void> {
+    await this.#beat()
+    this.#beating = this.#beatOn()
+  }
+
+  /** What is still held is free. */
+  async close(): Promise<void> {
+    this.#ending.abort()
+    await this.#beating
+    const { store, replica, log } = this.#parts
+    await store.leave(replica).catch((error: unknown) => log.warn('not_left', { error: errorText(error) }))
+  }
+
+  async #beatOn(): Promise<void> {
+    const { clock, log } = this.#parts
+    const { signal } = this.#ending
+    let pauseMs = BEAT_MS
+    for (;;) {
+      await clock.sleep(pauseMs, signal, { background: true })
+      if (signal.aborted) return
+      pauseMs = await this.#beat().then(
+        () => BEAT_MS,
+        (error: unknown) => {
+          log.warn('no_heartbeat', { error: errorText(error) })
+          return AGAIN_MS
+        },
+      )
+    }
+  }
+
+  async #beat(): Promise<void> {
+    const { store, replica, clock, log } = this.#parts
+    const startedAt = clock.now()
+    await store.heartbeat(replica, LEASE_MS)
+    const gapMs = startedAt - this.#lastAt
+    if (this.#lastAt > 0 && gapMs > LEASE_MS) log.warn('lease_was_lost', { gapMs })
+    this.#lastAt = startedAt
+  }
+}

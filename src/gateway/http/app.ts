@@ -1,0 +1,203 @@
+import { Hono } from 'hono'
+import { errorText } from '../../errors.ts'
+import { ENDPOINTS } from '../../openai/wire.ts'
+import type { Clock } from '../../util/clock.ts'
+import type { Log } from '../log.ts'
+import { StoreError } from '../store/store-error.ts'
+import type { Caller, Gate } from './access/access.ts'
+import { type HealthFacts, healthReply, type Phase } from './health.ts'
+import { comeBack, errorReply, HttpError, toHttpError } from './http-error.ts'
+import type { Entrance, Inference } from './inference/inference.ts'
+import type { Metrics } from './metrics/metrics.ts'
+import { type AppEnv, type Call, headersOf, jsonReply, type Reply } from './reply.ts'
+import { newRequestId } from './request-id.ts'
+import type { BatchRoutes } from './routes/batches.ts'
+import type { PassThrough } from './routes/pass-through.ts'
+import { PASSED_ROUTES } from './routes/passed-routes.ts'
+import type { RequestRoutes } from './routes/requests.ts'
+
+export interface AppParts {
+  readonly phase: () => Phase
+  readonly gate: Gate
+  readonly inference: Inference
+  readonly requests: RequestRoutes
+  readonly batches: BatchRoutes
+  readonly passThrough: PassThrough
+  readonly metrics: Metrics
+  /** The page of metrics. */
+  readonly metricsText: () => Promise<string>
+  /** Cuts what waits, of one tenant or of all; gives how many batches. */
+  readonly flush: (tenant: string | undefined) => Promise<number>
+  readonly askStore: HealthFacts['askStore']
+  readonly clock: Clock
+  readonly log: Log
+}
+
+type Handler = (call: Call) => Promise<Reply>
+type Method = 'GET' | 'POST' | 'DELETE'
+
+/** One way to call the gateway. */
+interface Route {
+  readonly method: Method
+  readonly path: string
+  readonly handler: Handler
+}
+
+/** The gateway's HTTP side, without a socket: `app.request('/v1/models')`. */
+export function createApp(parts: AppParts): Hono<AppEnv> {
+  const app = new Hono<AppEnv>()
+  const routes = [...openRoutes(parts), ...apiRoutes(parts).flatMap(bothPrefixes), ...operatorRoutes(parts)]
+  for (const { method, path, handler } of routes) app.on(method, path, served(parts, path, handler))
+  for (const [path, methods] of methodsByPath(routes))
+    app.all(path, served(parts, path, wrongMethod(methods)))
+  app.notFound(served(parts, 'unknown', unknownUrl))
+  return app
+}
+
+/** Both spellings that clients use: base URLs with and without `/v1`. */
+const bothPrefixes = ({ method, path, handler }: Route): Route[] => [
+  { method, path: `/v1${path}`, handler },
+  { method, path, handler },
+]
+
+/** What anybody may ask. */
+const openRoutes = ({ phase, askStore, clock }: AppParts): Route[] => [
+  { method: 'GET', path: '/healthz', handler: () => healthReply({ phase: phase(), askStore, clock }) },
+  { method: 'GET', path: '/healthcheck', handler: async () => plainHealth(phase()) },
+]
+
+const plainHealth = (phase: Phase): Reply => ({
+  status: phase === 'ready' ? 200 : 503,
+  headers: { 'content-type': 'text/plain; charset=utf-8' },
+  body: phase === 'ready' ? 'OK' : phase,
+})
+
+function apiRoutes(parts: AppParts): Route[] {
+  const { inference, batches, requests, passThrough } = parts
+  const id = (call: Call): string => call.req.param('id') ?? ''
+  const entered = enteredBy(parts)
+  return [
+    ...ENDPOINTS.map((endpoint) => ({
+      method: 'POST' as const,
+      path: endpoint.slice('/v1'.length),
+      handler: entered((call, entrance) => inference.serve(call, endpoint, entrance), true),
+    })),
+    ...PASSED_ROUTES.map((route) => ({
+      ...route,
+      handler: entered((call, { header, caller }) => passThrough.serve(call, route, header, caller), true),
+    })),
+    {
+      method: 'GET',
+      path: '/batches',
+      handler: entered((call, { caller }) => batches.list((name) => call.req.query(name), caller)),
+    },
+    {
+      method: 'GET',
+      path: '/batches/:id',
+      handler: entered((call, { caller }) => batches.get(id(call), caller)),
+    },
+    {
+      method: 'POST',
+      path: '/batches/:id/cancel',
+      handler: entered((call, { caller }) => batches.cancel(id(call), caller)),
+    },
+    {
+      method: 'GET',
+      path: '/requests/:id',
+      handler: entered((call, { caller }) => requests.get(id(call), caller)),
+    },
+    {
+      method: 'DELETE',
+      path: '/requests/:id',
+      handler: entered((call, { caller }) => requests.cancel(id(call), caller)),
+    },
+  ]
+}
+
+function operatorRoutes(parts: AppParts): Route[] {
+  const { metricsText, flush } = parts
+  const entered = enteredBy(parts)
+  return [
+    { method: 'GET', path: '/metrics', handler: entered(async () => metricsReply(await metricsText())) },
+    {
+      method: 'POST',
+      path: '/admin/flush',
+      handler: entered(async (_, { caller }) => flushed(await flush(scopeOf(caller)))),
+    },
+  ]
+}
+
+/** Who holds the gateway's own key flushes for all; others for themselves. */
+const scopeOf = ({ tenant, isOperator }: Caller): string | undefined => (isOperator ? undefined : tenant)
+
+const flushed = (batches: number): Reply => jsonReply(200, JSON.stringify({ object: 'flush', batches }))
+
+const metricsReply = (body: string): Reply => ({
+  status: 200,
+  headers: { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' },
+  body,
+})
+
+const STOPPING_SECONDS = 2
+
+/** Lets in who may call, while calls are served. `isCounted`: it is one of the calls that a tenant may make in a minute. */
+const enteredBy =
+  ({ phase, gate }: AppParts) =>
+  (serve: (call: Call, entrance: Entrance) => Promise<Reply>, isCounted = false): Handler =>
+  async (call) => {
+    const now = phase()
+    if (now !== 'ready')
+      throw new HttpError(503, `gateway_${now}`, `The gateway is ${now}. Send the request again.`, {
+        headers: comeBack(STOPPING_SECONDS),
+      })
+    const header = headersOf(call)
+    const caller = await gate.enter(header)
+    const headers = isCounted ? gate.count(caller) : {}
+    return serve(call, { caller, header, headers })
+  }
+
+/** Answers a call, whatever becomes of it, and says so in the log; never with its body, or a key. */
+const served =
+  (parts: AppParts, route: string, handler: Handler) =>
+  async (call: Call): Promise<Response> => {
+    const { clock, log, metrics } = parts
+    const startedAt = clock.now()
+    const { status, headers, body } = await handler(call).catch((error: unknown) =>
+      failed(parts, route, error),
+    )
+    const id = headers['x-request-id'] ?? newRequestId(startedAt)
+    metrics.answered(route, status)
+    log.info('call', { method: call.req.method, route, status, id, ms: clock.now() - startedAt })
+    return new Response(body, { status, headers: { ...headers, 'x-request-id': id } })
+  }
+
+function failed({ log, metrics }: AppParts, route: string, error: unknown): Reply {
+  if (error instanceof StoreError) metrics.storeError(error.code)
+  const told = toHttpError(error)
+  if (told.code === 'internal_error') log.error('call_failed', { route, error: errorText(error) })
+  return errorReply(told)
+}
+
+function methodsByPath(routes: readonly Route[]): Map<string, readonly string[]> {
+  const methods = new Map<string, readonly string[]>()
+  for (const { path, method } of routes) methods.set(path, [...(methods.get(path) ?? []), method])
+  return methods
+}
+
+const wrongMethod =
+  (methods: readonly string[]): Handler =>
+  async ({ req }) => {
+    const allow = methods.join(', ')
+    throw new HttpError(
+      405,
+      'method_not_allowed',
+      `${req.method} is not allowed for ${req.path}, but ${allow} is.`,
+      {
+        headers: { allow },
+      },
+    )
+  }
+
+const unknownUrl: Handler = async ({ req }) => {
+  throw new HttpError(404, 'unknown_url', `Invalid URL (${req.method} ${req.path})`)
+}

@@ -1,0 +1,132 @@
+import type { Hono } from 'hono'
+import type { Clock } from '../../util/clock.ts'
+import type { Engine } from '../engine/engine.ts'
+import { publicAddresses } from '../engine/webhooks-address.ts'
+import type { Log } from '../log.ts'
+import type { GatewaySettings } from '../settings.ts'
+import type { GatewayStore, StoreCounts } from '../store/store.ts'
+import { StoreError } from '../store/store-error.ts'
+import { Gate } from './access/access.ts'
+import { createApp } from './app.ts'
+import type { Phase } from './health.ts'
+import { Inference, type Intake } from './inference/inference.ts'
+import type { RouteAdvice } from './inference/make-arrival.ts'
+import type { Metrics } from './metrics/metrics.ts'
+import { Remembered } from './remembered.ts'
+import type { AppEnv } from './reply.ts'
+import { BatchRoutes } from './routes/batches.ts'
+import { PassThrough } from './routes/pass-through.ts'
+import { RequestRoutes } from './routes/requests.ts'
+import { type Release, Releases } from './waiting/releases.ts'
+import { WaitingRoom } from './waiting/waiting-room.ts'
+
+/** Puts on record what calls come to, many at once. */
+export interface FrontWriter extends Intake {
+  letGo(id: string): Promise<void>
+  delivered(id: string): Promise<void>
+}
+
+export interface FrontParts {
+  readonly settings: GatewaySettings
+  readonly store: GatewayStore
+  readonly writer: FrontWriter
+  readonly engine: Engine
+  readonly advice: RouteAdvice
+  readonly metrics: Metrics
+  readonly replica: string
+  readonly clock: Clock
+  readonly log: Log
+}
+
+/** The gateway's HTTP side, without a socket. */
+export interface Front {
+  readonly app: Hono<AppEnv>
+  /** From now on calls are served. */
+  open(): void
+  /** Serves no more calls, and sends away who waits, to come back later. */
+  stop(): void
+  /** After the last answer: nothing is told to the store any more. */
+  close(): Promise<void>
+}
+
+/** Answers are looked for, in case the notice of one was lost: on the way from another process that happens. */
+const LOOK_MS = { sqlite: 20_000, postgres: 3000 }
+
+export function createFront(parts: FrontParts): Front {
+  const { settings, store, writer, engine, metrics, clock, log } = parts
+  let phase: Phase = 'starting'
+  const tell = (id: string, release: Release): Promise<void> => writer[release](id)
+  const releases = new Releases({ tell, clock, log })
+  const room = new WaitingRoom({ source: store, releases, clock, log, lookMs: LOOK_MS[store.kind] })
+  const passThrough = passThroughOf(parts)
+  const app = createApp({
+    phase: () => phase,
+    gate: new Gate({ access: settings.access, source: store, clock, log }),
+    inference: inferenceOf(parts, room, releases),
+    requests: new RequestRoutes({ store, onTaken: (id) => void releases.tell(id, 'delivered') }),
+    batches: new BatchRoutes({ store, engine }),
+    passThrough,
+    metrics,
+    metricsText: async () =>
+      metrics.text({ counts: await countsOf(store), held: room.held, nowMs: clock.now() }),
+    flush: (tenant) => engine.flush(tenant),
+    askStore: () => store.now(),
+    clock,
+    log,
+  })
+  return {
+    app,
+    open: () => {
+      phase = 'ready'
+      void room.keepLooking()
+    },
+    stop: () => {
+      phase = 'stopping'
+      room.close()
+    },
+    close: async () => {
+      releases.close()
+      await passThrough.close()
+    },
+  }
+}
+
+const passThroughOf = ({ settings, metrics, log }: FrontParts): PassThrough =>
+  new PassThrough({
+    upstream: settings.upstream,
+    maxBodyBytes: settings.maxBodyBytes,
+    timeoutMs: settings.requestTimeoutMs,
+    onCall: (path, result) => metrics.upstreamCall(path, result),
+    log,
+  })
+
+function inferenceOf(parts: FrontParts, room: WaitingRoom, releases: Releases): Inference {
+  const { settings, store, writer, engine, advice, metrics, replica, clock, log } = parts
+  return new Inference({
+    settings,
+    webhooks: {
+      isOffered: settings.webhookSecret !== undefined,
+      isPublic: settings.isLocal ? undefined : publicAddresses(),
+    },
+    intake: writer,
+    room,
+    releases,
+    answers: (ids) => store.answers(ids),
+    refusedModels: new Remembered({ what: 'refused models', read: () => store.refusedModels(), clock, log }),
+    advice,
+    arrived: (group) => engine.arrived([group]),
+    onAccepted: (kind, ms) => metrics.accepted(kind, ms),
+    replica,
+    clock,
+  })
+}
+
+/** The page is there to be read when the store is not. */
+async function countsOf(store: GatewayStore): Promise<StoreCounts | undefined> {
+  try {
+    return await store.counts()
+  } catch (error) {
+    if (error instanceof StoreError) return undefined
+    throw error
+  }
+}

@@ -1,0 +1,79 @@
+import { once } from 'node:events'
+import { createServer as createHttp } from 'node:http'
+import { createServer as createHttps } from 'node:https'
+import { createAdaptorServer, type ServerType } from '@hono/node-server'
+import type { Hono } from 'hono'
+import { errorText, UsageError } from '../../errors.ts'
+import type { AppEnv } from './reply.ts'
+
+export interface ListenOptions {
+  /** @default '127.0.0.1' */
+  readonly host?: string
+  /** 0 takes any free port. */
+  readonly port: number
+  /** PEM texts; absent: plain HTTP. */
+  readonly tls?: { readonly cert: string; readonly key: string } | undefined
+}
+
+export interface Listener {
+  /** Without a path: the API is at `${url}/v1`. */
+  readonly url: string
+  readonly port: number
+  /** Takes no more connections and resolves when those open are done, or after ten seconds. */
+  close(): Promise<void>
+}
+
+const GRACE_MS = 10_000
+const SWEEP_MS = 50
+/** Ten thousand may call at once. */
+const BACKLOG = 4096
+const SOCKETS = {
+  // Longer than proxies keep connections open: it is for them to close first.
+  keepAliveTimeout: 75_000,
+  // A client that vanished without a word is found out.
+  keepAlive: true,
+  keepAliveInitialDelay: 60_000,
+}
+
+/** Listens for HTTP or HTTPS. Throws `UsageError` (`cannot_listen`, `bad_certificate`). */
+export async function listen(app: Hono<AppEnv>, options: ListenOptions): Promise<Listener> {
+  const { host = '127.0.0.1', port, tls } = options
+  const server = makeServer(app, tls)
+  server.listen({ port, host, backlog: BACKLOG })
+  await once(server, 'listening').catch((error: unknown) => {
+    const message = `cannot listen on ${host}:${port}: ${errorText(error)}. Choose another port or host`
+    throw new UsageError('cannot_listen', message, { cause: error })
+  })
+  const address = server.address()
+  if (address === null || typeof address === 'string')
+    throw new UsageError(
+      'cannot_listen',
+      `the server listens on ${String(address)}, which is no host and port`,
+    )
+  const name = address.family === 'IPv6' ? `[${address.address}]` : address.address
+  const url = `${tls ? 'https' : 'http'}://${name}:${address.port}`
+  return { url, port: address.port, close: () => closeServer(server) }
+}
+
+function makeServer({ fetch }: Hono<AppEnv>, tls: ListenOptions['tls']): ServerType {
+  if (!tls) return createAdaptorServer({ fetch, createServer: createHttp, serverOptions: SOCKETS })
+  try {
+    return createAdaptorServer({ fetch, createServer: createHttps, serverOptions: { ...SOCKETS, ...tls } })
+  } catch (error) {
+    const message = `the TLS certificate and key cannot be used: ${errorText(error)}. Give both as PEM files that belong together`
+    throw new UsageError('bad_certificate', message, { cause: error })
+  }
+}
+
+async function closeServer(server: ServerType): Promise<void> {
+  const closed = once(server, 'close')
+  server.close()
+  if (!('closeAllConnections' in server)) return void (await closed)
+  // A connection that was busy just now turns idle without being closed: look again until all are gone.
+  const sweep = setInterval(() => server.closeIdleConnections(), SWEEP_MS)
+  const timer = setTimeout(() => server.closeAllConnections(), GRACE_MS)
+  await closed.finally(() => {
+    clearInterval(sweep)
+    clearTimeout(timer)
+  })
+}
