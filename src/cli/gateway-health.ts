@@ -41,7 +41,11 @@ interface Place {
   readonly path: string
 }
 
-function ask(isTls: boolean, place: Place, signal: AbortSignal): Promise<{ readonly status: number; readonly body: string }> {
+function ask(
+  isTls: boolean,
+  place: Place,
+  signal: AbortSignal,
+): Promise<{ readonly status: number; readonly body: string }> {
   const { promise, resolve, reject } = Promise.withResolvers<{ status: number; body: string }>()
   const ending = AbortSignal.any([signal, AbortSignal.timeout(PATIENCE_MS)])
   // Its certificate is for its public name, and it is asked on this machine, for nothing secret.

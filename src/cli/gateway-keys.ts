@@ -2,6 +2,7 @@ import { hash, randomBytes } from 'node:crypto'
 import { z } from 'zod'
 import { NightshiftError, UsageError } from '../errors.ts'
 import { DEFAULT_TENANT, type StoredKey, type Tenant } from '../gateway/domain/tenant.ts'
+import type { StorePlace } from '../gateway/settings.ts'
 import { openStore } from '../gateway/store/open-store.ts'
 import type { GatewayStore } from '../gateway/store/store.ts'
 import { formatUsd } from '../util/format.ts'
@@ -13,7 +14,7 @@ import { environmentWith } from '../util/options.ts'
 import { oneLine } from '../util/text.ts'
 import type { CommandIo } from './command-io.ts'
 import { jsonFlag, readAction, readCommand } from './command-line.ts'
-import { storePlace, storeSettings } from './gateway-settings.ts'
+import { hasStore, storePlace, storeSettings } from './gateway-settings.ts'
 import { indented, timeText } from './layout.ts'
 
 export const KEYS_HELP = `nightshift gateway keys add TENANT   make a key for a tenant, and print it once
@@ -69,13 +70,13 @@ async function add(argv: readonly string[], io: CommandIo): Promise<boolean> {
   if (!command) return false
   const { flags, options, words } = command
   const tenant = checkedTenant(words[0] ?? '')
-  await withStore(options, io, async (store) => {
+  await withStore({ options, io, mayMake: true }, async (store, place) => {
     const key = `${KEY_PREFIX}${randomBytes(KEY_BYTES).toString('base64url')}`
     const stored = storedKey({ key, tenant, name: oneLine(flags.name).trim(), now: await store.now() })
     await putLimits(store, tenant, flags)
     await store.addKey(stored)
     if (flags.json) io.stdout(JSON.stringify({ id: stored.id, tenant, name: stored.name, key }, null, 2))
-    else for (const line of addedText(key, stored, io.columns)) io.stdout(line)
+    else for (const line of addedText(key, stored, { place, columns: io.columns })) io.stdout(line)
   })
   return true
 }
@@ -120,19 +121,21 @@ async function putLimits(store: GatewayStore, name: string, given: NewLimits): P
   })
 }
 
-const addedText = (key: string, { id, tenant }: StoredKey, columns: number): string[] => [
-  key,
-  ...indented(
-    `is the new key of tenant ${tenant}, id ${id}. Keep it: it is shown this once, and only a digest of it is stored.`,
-    columns,
-    0,
-  ),
-]
+interface Shown {
+  readonly place: StorePlace
+  readonly columns: number
+}
+
+function addedText(key: string, { id, tenant }: StoredKey, { place, columns }: Shown): string[] {
+  const where = place.kind === 'sqlite' ? `the folder ${place.dataDir}` : 'the database'
+  const text = `is the new key of tenant ${tenant}, id ${id}, for gateways with their data in ${where}. Keep it: it is shown this once, and only a digest of it is stored.`
+  return [key, ...indented(text, columns, 0)]
+}
 
 async function list(argv: readonly string[], io: CommandIo): Promise<boolean> {
   const command = readCommand(argv, listForm)
   if (!command) return false
-  await withStore(command.options, io, async (store) => {
+  await withStore({ options: command.options, io }, async (store) => {
     const [keys, tenants] = [await store.keys(), await store.tenants()]
     if (command.flags.json) io.stdout(JSON.stringify(listReport(keys, tenants), null, 2))
     else for (const line of listText(keys, tenants, io.columns)) io.stdout(line)
@@ -160,10 +163,18 @@ const listReport = (keys: readonly StoredKey[], tenants: readonly Tenant[]) => (
 })
 
 function listText(keys: readonly StoredKey[], tenants: readonly Tenant[], columns: number): string[] {
-  if (keys.length === 0 && tenants.length === 0) return ['there are no keys: nightshift gateway keys add TENANT makes one']
+  if (keys.length === 0 && tenants.length === 0)
+    return ['there are no keys: nightshift gateway keys add TENANT makes one']
   const names = new Set([...tenants.map(({ name }) => name), ...keys.map(({ tenant }) => tenant)])
   return [...names].flatMap((name) => [
-    ...indented(tenantText(name, tenants.find((tenant) => tenant.name === name)), columns, 0),
+    ...indented(
+      tenantText(
+        name,
+        tenants.find((tenant) => tenant.name === name),
+      ),
+      columns,
+      0,
+    ),
     ...keys.filter(({ tenant }) => tenant === name).flatMap((key) => indented(keyText(key), columns, 2)),
   ])
 }
@@ -189,38 +200,63 @@ async function revoke(argv: readonly string[], io: CommandIo): Promise<boolean> 
   if (!command) return false
   const { flags, options, words } = command
   const [id = ''] = words
-  await withStore(options, io, async (store) => {
+  await withStore({ options, io }, async (store) => {
     const revoked = await store.revokeKey(id)
     if (!revoked) mustExist(id, await store.keys())
     if (flags.json) io.stdout(JSON.stringify({ id, revoked }, null, 2))
-    else io.stdout(revoked ? `${id} is revoked: gateways refuse it within seconds` : `${id} was revoked before`)
+    else
+      io.stdout(revoked ? `${id} is revoked: gateways refuse it within seconds` : `${id} was revoked before`)
   })
   return true
 }
 
 function mustExist(id: string, keys: readonly StoredKey[]): void {
   if (keys.some((key) => key.id === id)) return
-  const meant = nearest(id, keys.map((key) => key.id))
+  const meant = nearest(
+    id,
+    keys.map((key) => key.id),
+  )
   const hint = meant ? `did you mean ${meant}?` : 'nightshift gateway keys list shows all'
   throw new NightshiftError('unknown_key', `there is no key ${quoteValue(id)}; ${hint}`)
 }
 
+interface StoreUse {
+  readonly options: Pick<GatewayOptions, 'dataDir' | 'postgres'>
+  readonly io: CommandIo
+  /** A key may be made before a gateway is started for the first time. */
+  readonly mayMake?: boolean
+}
+
 async function withStore(
-  options: Pick<GatewayOptions, 'dataDir' | 'postgres'>,
-  io: CommandIo,
-  work: (store: GatewayStore) => Promise<void>,
+  { options, io, mayMake = false }: StoreUse,
+  work: (store: GatewayStore, place: StorePlace) => Promise<void>,
 ): Promise<void> {
-  const config = placeConfig(options, io)
-  const store = await openStore(storeSettings(storePlace(config).place, { serve: false }), io.clock)
+  const { place } = storePlace(placeConfig(options, io))
+  if (!mayMake && !hasStore(place)) throw noData(place)
+  const store = await openStore(storeSettings(place, { serve: false }), io.clock)
   try {
-    await work(store)
+    await work(store, place)
   } finally {
     await store.close()
   }
 }
 
+function noData(place: StorePlace): NightshiftError {
+  const where = place.kind === 'sqlite' ? `the folder ${place.dataDir}` : 'the database'
+  const message = `${where} has no data of a gateway; name where it keeps them by --data-dir or --postgres`
+  return new NightshiftError('no_gateway_data', message)
+}
+
 /** Of the environment only what says where the data are: what is wrong with the rest is for the server to say. */
-function placeConfig(options: Pick<GatewayOptions, 'dataDir' | 'postgres'>, { env }: CommandIo): GatewayConfig {
+function placeConfig(
+  options: Pick<GatewayOptions, 'dataDir' | 'postgres'>,
+  { env }: CommandIo,
+): GatewayConfig {
   const { NIGHTSHIFT_DATA_DIR, NIGHTSHIFT_POSTGRES, POSTGRES_URL, DATABASE_URL } = environmentWith({}, env)
-  return resolveGatewayOptions(options, { NIGHTSHIFT_DATA_DIR, NIGHTSHIFT_POSTGRES, POSTGRES_URL, DATABASE_URL })
+  return resolveGatewayOptions(options, {
+    NIGHTSHIFT_DATA_DIR,
+    NIGHTSHIFT_POSTGRES,
+    POSTGRES_URL,
+    DATABASE_URL,
+  })
 }

@@ -1,11 +1,9 @@
 import { once } from 'node:events'
-import { existsSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { readFileSync } from 'node:fs'
 import { errorText, UsageError } from '../errors.ts'
 import { openGateway } from '../gateway/gateway.ts'
 import type { Access, StorePlace } from '../gateway/settings.ts'
 import { openStore } from '../gateway/store/open-store.ts'
-import { DATABASE_FILE } from '../gateway/store/sqlite-folder.ts'
 import { assertNever } from '../util/exhaustive.ts'
 import type { GatewayOptions, ResolvedGatewayOptions } from '../util/gateway-options.ts'
 import { type GatewayConfig, resolveGatewayOptions } from '../util/gateway-variables.ts'
@@ -14,7 +12,14 @@ import { Secret } from '../util/secret.ts'
 import type { CommandIo } from './command-io.ts'
 import { decideAccess, isLoopback } from './gateway-access.ts'
 import { type GatewayLog, openGatewayLog } from './gateway-log.ts'
-import { bareHost, gatewaySettings, missingKey, storePlace, storeSettings } from './gateway-settings.ts'
+import {
+  bareHost,
+  gatewaySettings,
+  hasStore,
+  missingKey,
+  storePlace,
+  storeSettings,
+} from './gateway-settings.ts'
 
 /**
  * `nightshift gateway`: serves until the signal is aborted, then stops in order and resolves with the exit code, 0.
@@ -38,8 +43,16 @@ export async function serveGateway(options: GatewayOptions, io: CommandIo): Prom
 /** Texts that no log shows. */
 function secretsOf({ secrets, options }: GatewayConfig): readonly (Secret | undefined)[] {
   const { upstreamKey, callerKey, webhookSecret } = secrets
-  const password = options.postgres === undefined ? '' : (URL.parse(options.postgres)?.password ?? '')
-  return [upstreamKey, callerKey, webhookSecret, password === '' ? undefined : new Secret(decodeURIComponent(password))]
+  return [upstreamKey, callerKey, webhookSecret, ...passwords(options.postgres)]
+}
+
+/** The password of a URL, as it is written there and as it is meant. */
+function passwords(url: string | undefined): Secret[] {
+  const written = (url === undefined ? null : URL.parse(url))?.password ?? ''
+  if (written === '') return []
+  // Unlike `decodeURIComponent` it takes a lone % for what it is, as drivers do.
+  const meant = new URLSearchParams(`p=${written.replaceAll('+', '%2B')}`).get('p') ?? ''
+  return [written, meant].map((text) => new Secret(text))
 }
 
 async function serve(config: GatewayConfig, io: CommandIo, log: GatewayLog): Promise<number> {
@@ -55,7 +68,9 @@ async function serve(config: GatewayConfig, io: CommandIo, log: GatewayLog): Pro
   const gateway = await openGateway(settingsFor(access), { clock: io.clock, log })
   try {
     const { url } = await gateway.listen({ host: bareHost(options.host), port: options.port, tls })
-    io.stdout(`Nightshift gateway at ${url}/v1 (${accessText(access)}; ${placeText(place)}; stop it with Ctrl+C)`)
+    io.stdout(
+      `Nightshift gateway at ${url}/v1 (${accessText(access)}; ${placeText(place)}; stop it with Ctrl+C)`,
+    )
     log.info('started', { url, store: place.kind, access: access.kind })
     if (!io.signal.aborted) await once(io.signal, 'abort')
     log.info('stopping')
@@ -92,9 +107,6 @@ async function hasKeys(place: StorePlace, { clock }: CommandIo): Promise<boolean
   }
 }
 
-const hasStore = (place: StorePlace): boolean =>
-  place.kind === 'postgres' || existsSync(join(place.dataDir, DATABASE_FILE))
-
 /** A shell in which clients are pointed at the gateway is no place to start it from: it would ask itself, for ever. */
 function mustNotCallItself({ upstream, host, port }: ResolvedGatewayOptions): void {
   const url = upstream === undefined ? null : URL.parse(upstream)
@@ -115,7 +127,9 @@ function pem(flag: string, path: string): string {
   try {
     return readFileSync(path, 'utf8')
   } catch (error) {
-    throw new UsageError('bad_certificate', `${flag}: ${path} cannot be read: ${errorText(error)}`, { cause: error })
+    throw new UsageError('bad_certificate', `${flag}: ${path} cannot be read: ${errorText(error)}`, {
+      cause: error,
+    })
   }
 }
 

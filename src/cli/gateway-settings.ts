@@ -1,6 +1,9 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { UsageError } from '../errors.ts'
 import type { Access, GatewaySettings, StorePlace } from '../gateway/settings.ts'
 import type { StoreSettings } from '../gateway/store/open-store.ts'
-import { UsageError } from '../errors.ts'
+import { DATABASE_FILE } from '../gateway/store/sqlite-folder.ts'
 import type { Fetch } from '../util/fetch.ts'
 import type { ResolvedGatewayOptions } from '../util/gateway-options.ts'
 import type { GatewayConfig, OptionSource } from '../util/gateway-variables.ts'
@@ -50,6 +53,10 @@ const twoStores = (): UsageError =>
   )
 
 const hasPassword = (url: string): boolean => (URL.parse(url)?.password ?? '') !== ''
+
+/** Whether there may be data already: of a database that is said when it is opened. */
+export const hasStore = (place: StorePlace): boolean =>
+  place.kind === 'postgres' || existsSync(join(place.dataDir, DATABASE_FILE))
 
 /** What opens a store. `serve`: for a server, which must be the only one in its folder. */
 export const storeSettings = (place: StorePlace, { serve }: { readonly serve: boolean }): StoreSettings =>

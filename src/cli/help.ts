@@ -134,7 +134,11 @@ const groupsOf = (table: OptionTable) => [...Map.groupBy(tableFlags(table), (fla
 const COLUMNS = ['Option', 'Flag', 'Default', 'Must be', 'Meaning']
 const GATEWAY_COLUMNS = ['Flag', 'Default', 'Must be', 'Meaning', 'Variables of other systems']
 
-const markdownGroup = (title: string, columns: readonly string[], rows: readonly (readonly string[])[]): string =>
+const markdownGroup = (
+  title: string,
+  columns: readonly string[],
+  rows: readonly (readonly string[])[],
+): string =>
   [
     `## ${title}`,
     '',

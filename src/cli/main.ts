@@ -71,7 +71,9 @@ async function run(command: Command, argv: readonly string[], interruption: Inte
     clock: systemClock,
   }
   // Who asks twice does not want to wait for an end in order.
-  interruption.cut.addEventListener('abort', () => process.exit(SIGNAL_EXIT_CODES[interruption.signal() ?? 'SIGINT']))
+  interruption.cut.addEventListener('abort', () =>
+    process.exit(SIGNAL_EXIT_CODES[interruption.signal() ?? 'SIGINT']),
+  )
   try {
     return await command(argv, io)
   } catch (error) {

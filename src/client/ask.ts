@@ -16,7 +16,10 @@ export type ReplyCheck = z.ZodType<object>
  * Waits for what a call came to. Throws what the `openai` package throws for a request that failed or could not be
  * sent, and `RemoteError` (`bad_reply`) for an answer that cannot be read or is none of its endpoint.
  */
-export async function ask<Reply extends object>(call: APIPromise<Reply>, check: ReplyCheck): Promise<Asked<Reply>> {
+export async function ask<Reply extends object>(
+  call: APIPromise<Reply>,
+  check: ReplyCheck,
+): Promise<Asked<Reply>> {
   try {
     const response = await call.asResponse()
     if (response.status === 202) return await queued(response)

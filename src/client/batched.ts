@@ -49,9 +49,9 @@ export class Pending<Answer> {
   }
 }
 
-export interface CallPlan<Reply extends object, Answer> {
-  /** Sends the request: each time the same. */
-  readonly send: (options: SendOptions) => APIPromise<Reply>
+export interface CallPlan<Body extends object, Reply extends object, Answer> {
+  readonly body: Body
+  readonly send: (body: Body, options: SendOptions) => APIPromise<Reply>
   readonly check: ReplyCheck
   /** Makes of a reply what its caller gets. */
   readonly complete: (reply: Reply, requestId: string | undefined) => Answer
@@ -66,16 +66,17 @@ export interface SendOptions {
 }
 
 /** Sends a request and says what it came to so far. */
-export async function batched<Reply extends object, Answer>(
-  plan: CallPlan<Reply, Answer>,
+export async function batched<Body extends object, Reply extends object, Answer>(
+  plan: CallPlan<Body, Reply, Answer>,
 ): Promise<Batched<Answer>> {
   const { send, check, complete, clock } = plan
-  const first = await ask(send({}), check)
+  const body = snapshot(plan.body)
+  const first = await ask(send(body, {}), check)
   if (first.kind === 'answered') return complete(first.reply, first.requestId)
   const { requestId, retryAfterMs } = first
   // Trouble is borne by the wait, which can be ended at any time; a retry within the package cannot be seen.
   const again: AskAgain<Reply> = ({ signal, timeoutMs }) =>
-    ask(send({ maxRetries: 0, timeout: timeoutMs, signal: signal ?? null }), check)
+    ask(send(body, { maxRetries: 0, timeout: timeoutMs, signal: signal ?? null }), check)
   return new Pending(requestId, retryAfterMs, async (options) => {
     const { reply, requestId: id } = await waitFor({ requestId, retryAfterMs, again, clock }, options)
     return complete(reply, id)
@@ -83,7 +84,10 @@ export async function batched<Reply extends object, Answer>(
 }
 
 /** A reply with what every answer has. The reply's own properties stay as they are. */
-export function completed<Reply extends object>(reply: Reply, requestId: string | undefined): Completed & Reply {
+export function completed<Reply extends object>(
+  reply: Reply,
+  requestId: string | undefined,
+): Completed & Reply {
   const answer = Object.assign(new Completed(requestId), reply)
   // Hidden by the package, and so passed over.
   const hidden = Object.getOwnPropertyDescriptor(reply, '_request_id')
@@ -92,6 +96,6 @@ export function completed<Reply extends object>(reply: Reply, requestId: string 
 }
 
 /** A body as it is now: what its owner changes of it later must not change what is asked for. */
-export function snapshot<Body extends object>(body: Body): Body {
+function snapshot<Body extends object>(body: Body): Body {
   return JSON.parse(JSON.stringify(body))
 }

@@ -2,7 +2,7 @@ import { type APIPromise, OpenAI } from 'openai'
 import type { Stream } from 'openai/core/streaming'
 import type { ChatCompletionCreateParamsBase } from 'openai/resources/chat/completions/completions'
 import { z } from 'zod'
-import { type Batched, batched, type Completed, completed, snapshot } from './batched.ts'
+import { type Batched, batched, type Completed, completed } from './batched.ts'
 import type { Clients } from './clients.ts'
 
 /** A chat completion as the server gave it, and its text also as a response has it. */
@@ -16,7 +16,8 @@ function completeChat(reply: OpenAI.ChatCompletion, requestId: string | undefine
 }
 
 /** All but `create`, which gives more than the package's own. */
-const PlainCompletions: new (client: OpenAI) => Omit<OpenAI.Chat.Completions, 'create'> = OpenAI.Chat.Completions
+const PlainCompletions: new (client: OpenAI) => Omit<OpenAI.Chat.Completions, 'create'> =
+  OpenAI.Chat.Completions
 
 export class BatchedCompletions extends PlainCompletions {
   readonly #clients: Clients
@@ -49,10 +50,9 @@ export class BatchedCompletions extends PlainCompletions {
   ): Promise<Stream<OpenAI.ChatCompletionChunk> | Batched<CompletedChat>> {
     const { plain, polling, clock } = this.#clients
     if (body.stream) return plain.chat.completions.create(body, options)
-    const fixed = snapshot(body)
     return batched({
-      send: (again) => polling.chat.completions.create(fixed, { ...options, ...again }),
-      ...{ check: isChat, complete: completeChat, clock },
+      send: (fixed, again) => polling.chat.completions.create(fixed, { ...options, ...again }),
+      ...{ body, check: isChat, complete: completeChat, clock },
     })
   }
 }

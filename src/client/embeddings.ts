@@ -1,6 +1,6 @@
 import { OpenAI } from 'openai'
 import { z } from 'zod'
-import { type Batched, batched, type Completed, completed, snapshot } from './batched.ts'
+import { type Batched, batched, type Completed, completed } from './batched.ts'
 import type { Clients } from './clients.ts'
 
 type Params = OpenAI.EmbeddingCreateParams
@@ -40,10 +40,13 @@ export class BatchedEmbeddings extends PlainEmbeddings {
     options?: OpenAI.RequestOptions,
   ): Promise<Batched<CompletedEmbeddings | CompletedBase64Embeddings>> {
     const { polling, clock } = this.#clients
-    const fixed = snapshot(body)
-    return batched<OpenAI.CreateEmbeddingResponse | Base64Response, CompletedEmbeddings | CompletedBase64Embeddings>({
-      send: (again) => polling.embeddings.create(fixed, { ...options, ...again }),
-      ...{ check: isEmbeddings, complete: completed, clock },
+    return batched<
+      Params,
+      OpenAI.CreateEmbeddingResponse | Base64Response,
+      CompletedEmbeddings | CompletedBase64Embeddings
+    >({
+      send: (fixed, again) => polling.embeddings.create(fixed, { ...options, ...again }),
+      ...{ body, check: isEmbeddings, complete: completed, clock },
     })
   }
 }

@@ -29,4 +29,3 @@ function addHeader(request: RequestInit, name: string, value: string): void {
   if (!headers.has(name)) headers.set(name, value)
   request.headers = headers
 }
-

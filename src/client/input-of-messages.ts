@@ -24,7 +24,9 @@ function itemsOf(message: Message, place: string): Item[] {
     case 'assistant':
       return assistantItems(message, place)
     case 'tool':
-      return [{ type: 'function_call_output', call_id: message.tool_call_id, output: textOf(message.content) }]
+      return [
+        { type: 'function_call_output', call_id: message.tool_call_id, output: textOf(message.content) },
+      ]
     case 'function':
       throw formless(place, 'a message of the role function, which has no id of a call: use the role tool')
     default:
@@ -33,7 +35,9 @@ function itemsOf(message: Message, place: string): Item[] {
 }
 
 const contentOf = (content: string | readonly Part[], place: string): string | InputContent[] =>
-  typeof content === 'string' ? content : content.map((part, at) => inputPart(part, `${place}.content[${at}]`))
+  typeof content === 'string'
+    ? content
+    : content.map((part, at) => inputPart(part, `${place}.content[${at}]`))
 
 function inputPart(part: Part, place: string): InputContent {
   switch (part.type) {
@@ -52,7 +56,10 @@ function inputPart(part: Part, place: string): InputContent {
   }
 }
 
-function assistantItems({ content, refusal, tool_calls: calls = [] }: AssistantMessage, place: string): Item[] {
+function assistantItems(
+  { content, refusal, tool_calls: calls = [] }: AssistantMessage,
+  place: string,
+): Item[] {
   const text = content ? assistantText(content) : (refusal ?? '')
   const items: Item[] = text === '' ? [] : [{ role: 'assistant', content: text }]
   for (const [at, call] of calls.entries()) {

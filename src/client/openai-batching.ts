@@ -1,4 +1,4 @@
-import { type ClientOptions, OpenAI } from 'openai'
+import type { ClientOptions, OpenAI } from 'openai'
 import { type Clock, systemClock } from '../util/clock.ts'
 import { BatchedChat } from './chat.ts'
 import type { Clients } from './clients.ts'

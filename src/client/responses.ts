@@ -3,7 +3,7 @@ import type { Stream } from 'openai/core/streaming'
 import type { ResponseCreateParamsBase } from 'openai/resources/responses/responses'
 import { z } from 'zod'
 import { UsageError } from '../errors.ts'
-import { type Batched, batched, type Completed, completed, snapshot } from './batched.ts'
+import { type Batched, batched, type Completed, completed } from './batched.ts'
 import type { Clients } from './clients.ts'
 import { inputOfMessages } from './input-of-messages.ts'
 import { choicesOf } from './response-choices.ts'
@@ -12,7 +12,8 @@ type Response = OpenAI.Responses.Response
 type Events = Stream<OpenAI.Responses.ResponseStreamEvent>
 
 /** A response as the server gave it, and its text also as a chat completion has it: always one choice. */
-export type CompletedResponse = Completed & Response & { readonly choices: readonly [OpenAI.ChatCompletion.Choice] }
+export type CompletedResponse = Completed &
+  Response & { readonly choices: readonly [OpenAI.ChatCompletion.Choice] }
 
 /** `Params` with the messages of a chat in the place of `input`. */
 export type WithMessages<Params> = Omit<Params, 'input'> & {
@@ -65,10 +66,9 @@ export class BatchedResponses extends PlainResponses {
     const { plain, polling, clock } = this.#clients
     const params = withInput(body)
     if (params.stream) return plain.responses.create(params, options)
-    const fixed = snapshot(params)
     return batched({
-      send: (again) => polling.responses.create(fixed, { ...options, ...again }),
-      ...{ check: isResponse, complete: completeResponse, clock },
+      send: (fixed, again) => polling.responses.create(fixed, { ...options, ...again }),
+      ...{ body: params, check: isResponse, complete: completeResponse, clock },
     })
   }
 }

@@ -57,7 +57,10 @@ const MOST_OUTAGE_MS = 3_600_000
  * connection, a gateway that restarts or has too much to do) is borne for an hour in a row; a request that failed
  * throws its own error at once.
  */
-export async function waitFor<Reply>(facts: WaitFacts<Reply>, options: WaitOptions): Promise<Answered<Reply>> {
+export async function waitFor<Reply>(
+  facts: WaitFacts<Reply>,
+  options: WaitOptions,
+): Promise<Answered<Reply>> {
   const { clock, again } = facts
   const { signal, onPoll } = options
   const startedAt = clock.now()
@@ -81,10 +84,16 @@ export async function waitFor<Reply>(facts: WaitFacts<Reply>, options: WaitOptio
 
 function timeoutOf({ timeoutMs = Number.POSITIVE_INFINITY }: WaitOptions): number {
   if (timeoutMs >= 0) return timeoutMs
-  throw new UsageError('bad_option', `timeoutMs is ${timeoutMs}: give the most milliseconds to wait, 0 or more`)
+  throw new UsageError(
+    'bad_option',
+    `timeoutMs is ${timeoutMs}: give the most milliseconds to wait, 0 or more`,
+  )
 }
 
-async function lookOnce<Reply>(look: () => Promise<Asked<Reply>>, signal: AbortSignal | undefined): Promise<Look<Reply>> {
+async function lookOnce<Reply>(
+  look: () => Promise<Asked<Reply>>,
+  signal: AbortSignal | undefined,
+): Promise<Look<Reply>> {
   try {
     return await look()
   } catch (error) {
@@ -102,7 +111,11 @@ interface Trouble {
 }
 
 /** Throws what went wrong when that has lasted too long. */
-function troubleAfter<Reply>(before: Trouble | undefined, look: Look<Reply>, now: number): Trouble | undefined {
+function troubleAfter<Reply>(
+  before: Trouble | undefined,
+  look: Look<Reply>,
+  now: number,
+): Trouble | undefined {
   if (look.kind !== 'trouble') return undefined
   const { error } = look
   const { since, count } = before ?? { since: now, count: 0 }

@@ -4,6 +4,7 @@ import { OpenAIRemoteApi } from '../openai/remote-api.ts'
 import { type Clock, systemClock } from '../util/clock.ts'
 import type { Engine } from './engine/engine.ts'
 import { createValuer, type Valuer } from './engine/money/valuer.ts'
+import { createWholeEngine } from './engine/whole-engine.ts'
 import { Heartbeat } from './heartbeat.ts'
 import { createFront, type Front } from './http/front.ts'
 import type { RouteAdvice } from './http/inference/make-arrival.ts'
@@ -72,7 +73,7 @@ async function assemble({ settings, store, metrics, clock, log }: Assembly): Pro
   const replica = `rep_${randomUUID()}`
   const valuer = createValuer()
   const api = observedApi(remoteApi(settings, clock), (kind, result) => metrics.upstreamCall(kind, result))
-  const engine = await openEngine({ settings, store, api, valuer, replica, clock, log })
+  const engine = createWholeEngine({ settings, store, api, valuer, replica, clock, log })
   const writer = new GroupWriter({ store, replica, limits: { maxQueued: settings.maxQueued } })
   const advice = routeAdvice(valuer)
   const front = createFront({ settings, store, writer, engine, advice, metrics, replica, clock, log })
@@ -148,16 +149,4 @@ const remoteApi = ({ upstream, requestTimeoutMs }: GatewaySettings, clock: Clock
 const routeAdvice = (valuer: Valuer): RouteAdvice => ({
   route: ({ priority }) => (priority === 'high' ? 'direct' : 'batch'),
   mostNanoUsd: (model, route, forecast, at) => valuer.mostNanoUsd(model, route, forecast, at),
-})
-
-// TEMPORARY until the engine is there.
-const openEngine = async ({
-  store,
-}: { readonly store: GatewayStore } & Record<string, unknown>): Promise<Engine> => ({
-  arrived: () => undefined,
-  flush: async () => 0,
-  look: (tenant, id) => store.batchByRemoteId(id, tenant),
-  cancel: (tenant, id) => store.batchByRemoteId(id, tenant),
-  start: async () => undefined,
-  close: async () => undefined,
 })

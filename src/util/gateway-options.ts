@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import type { OptionFacts, OptionInput, OptionOutput, OptionTable, OptionEntry } from './option-entry.ts'
+import type { OptionEntry, OptionFacts, OptionInput, OptionOutput, OptionTable } from './option-entry.ts'
 import { kebab } from './option-names.ts'
 import { optionTable } from './option-table.ts'
 
@@ -48,17 +48,25 @@ const MEGABYTE_MOST = 200
 
 /** Every option of the gateway: the type, the flags, the variables, the help and the docs all come from here. */
 export const gatewayTable = {
-  host: serving(z.string().regex(/^\S+$/).default('127.0.0.1'), 'Address to listen on; 0.0.0.0: all of this machine', {
-    value: 'address',
-    allowed: 'an address or a host name',
-  }),
+  host: serving(
+    z.string().regex(/^\S+$/).default('127.0.0.1'),
+    'Address to listen on; 0.0.0.0: all of this machine',
+    {
+      value: 'address',
+      allowed: 'an address or a host name',
+    },
+  ),
   port: serving(whole(0, 65_535).default(9487), 'Port to listen on; 0: any that is free', {
     aliases: [{ name: 'PORT' }],
   }),
-  tlsCert: serving(z.string().min(1).optional(), 'File with the certificate (PEM), for HTTPS; with --tls-key', {
-    value: 'file',
-    allowed: 'the path of a file',
-  }),
+  tlsCert: serving(
+    z.string().min(1).optional(),
+    'File with the certificate (PEM), for HTTPS; with --tls-key',
+    {
+      value: 'file',
+      allowed: 'the path of a file',
+    },
+  ),
   tlsKey: serving(z.string().min(1).optional(), 'File with the key of the certificate (PEM)', {
     value: 'file',
     allowed: 'the path of a file',
@@ -74,17 +82,23 @@ export const gatewayTable = {
     'Ask for no key: whoever reaches the port may spend your money. On other addresses than loopback only with --i-trust-this-network',
   ),
   iTrustThisNetwork: access(flag(false), 'All who can reach the port may call; only with --no-auth'),
-  maxBodyMb: access(z.number().min(0.01).max(MEGABYTE_MOST).default(64), 'Largest body of a call', { unit: 'MB' }),
+  maxBodyMb: access(z.number().min(0.01).max(MEGABYTE_MOST).default(64), 'Largest body of a call', {
+    unit: 'MB',
+  }),
   maxQueued: access(
     whole(1).default(1_000_000),
     'Requests that may wait for their answers at one time; the next gets a 429',
     { unit: 'requests' },
   ),
 
-  dataDir: data(z.string().min(1).default('gateway-data'), 'Folder of the data, unless they are in PostgreSQL', {
-    value: 'dir',
-    allowed: 'the path of a folder',
-  }),
+  dataDir: data(
+    z.string().min(1).default('gateway-data'),
+    'Folder of the data, unless they are in PostgreSQL',
+    {
+      value: 'dir',
+      allowed: 'the path of a folder',
+    },
+  ),
   postgres: data(
     z.string().regex(URL_OF_POSTGRES).optional(),
     'Keep the data in this database, which several gateways may share; a password is better given by the variable',
@@ -144,40 +158,49 @@ export const gatewayTable = {
     { unit: 's' },
   ),
 
-  windowMs: batch(
-    timer().default(5000),
-    'A batch is made so long after the first request that it takes',
-    { unit: 'ms', aliases: [{ name: 'COLLATE_BATCHES_FOR_DURATION_IN_MS' }] },
-  ),
-  maxBatchRequests: batch(whole(1, 50_000).default(50_000), 'Requests in one batch', { unit: 'requests' }),
-  maxBatchMb: batch(z.number().min(0.01).max(MEGABYTE_MOST).default(MEGABYTE_MOST), 'Size of one batch file', {
-    unit: 'MB',
-  }),
-  maxBatchKtokens: batch(
-    z.number().min(0.01).default(20_000),
-    'Prompt tokens, as estimated, in one batch',
-    { unit: 'thousand tokens' },
-  ),
-  pollMinMs: batch(timer(1).default(5000), 'A young batch is looked at so often', { unit: 'ms' }),
-  pollMaxMs: batch(timer(1).default(60_000), 'The older a batch, the more rarely it is looked at, but so often at least', {
+  windowMs: batch(timer().default(5000), 'A batch is made so long after the first request that it takes', {
     unit: 'ms',
-    aliases: [
-      {
-        name: 'COLLECT_BATCH_STATS_POLLING_MAX_INTERVAL_SECONDS',
-        factor: 1000,
-        allowed: 'a number of seconds above 0',
-      },
-    ],
+    aliases: [{ name: 'COLLATE_BATCHES_FOR_DURATION_IN_MS' }],
   }),
+  maxBatchRequests: batch(whole(1, 50_000).default(50_000), 'Requests in one batch', { unit: 'requests' }),
+  maxBatchMb: batch(
+    z.number().min(0.01).max(MEGABYTE_MOST).default(MEGABYTE_MOST),
+    'Size of one batch file',
+    {
+      unit: 'MB',
+    },
+  ),
+  maxBatchKtokens: batch(z.number().min(0.01).default(20_000), 'Prompt tokens, as estimated, in one batch', {
+    unit: 'thousand tokens',
+  }),
+  pollMinMs: batch(timer(1).default(5000), 'A young batch is looked at so often', { unit: 'ms' }),
+  pollMaxMs: batch(
+    timer(1).default(60_000),
+    'The older a batch, the more rarely it is looked at, but so often at least',
+    {
+      unit: 'ms',
+      aliases: [
+        {
+          name: 'COLLECT_BATCH_STATS_POLLING_MAX_INTERVAL_SECONDS',
+          factor: 1000,
+          allowed: 'a number of seconds above 0',
+        },
+      ],
+    },
+  ),
   directBelow: batch(
     whole(0, 50_000).default(0),
     'Fewer requests than this that wait for a batch when it is due are called directly, at full price; 0: never',
     { unit: 'requests' },
   ),
 
-  callConcurrency: call(whole(1, 1000).default(16), 'Flex and direct calls that are on the wire at one time', {
-    unit: 'calls',
-  }),
+  callConcurrency: call(
+    whole(1, 1000).default(16),
+    'Flex and direct calls that are on the wire at one time',
+    {
+      unit: 'calls',
+    },
+  ),
   requestTimeoutMs: call(timer(1).default(600_000), 'How long a call to the server may take', { unit: 'ms' }),
   maxAttempts: call(
     whole(1, 100).default(3),
@@ -205,7 +228,8 @@ export type GatewayOptions = OptionInput<typeof gatewayTable>
 export type ResolvedGatewayOptions = OptionOutput<typeof gatewayTable>
 
 /** The variable that serves when the flag is not given: `NIGHTSHIFT_WINDOW_MS` for `windowMs`. */
-export const variableOf = (name: string): string => `NIGHTSHIFT_${kebab(name).replaceAll('-', '_').toUpperCase()}`
+export const variableOf = (name: string): string =>
+  `NIGHTSHIFT_${kebab(name).replaceAll('-', '_').toUpperCase()}`
 
 /** What a table lists as the option's variables, its own first. */
 export const variablesOf = (name: string, { aliases = [] }: GatewayOptionEntry): readonly VariableAlias[] => [
@@ -218,6 +242,9 @@ export const gatewayHelpTable = (): OptionTable =>
   Object.fromEntries(
     Object.entries(gatewayTable).map(([name, entry]: readonly [string, GatewayOptionEntry]) => {
       const { aliases = [], ...own } = entry
-      return [name, aliases.length === 0 ? own : { ...own, env: aliases.map((alias) => alias.name).join(', ') }]
+      return [
+        name,
+        aliases.length === 0 ? own : { ...own, env: aliases.map((alias) => alias.name).join(', ') },
+      ]
     }),
   )

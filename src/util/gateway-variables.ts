@@ -9,7 +9,7 @@ import {
   variableOf,
   variablesOf,
 } from './gateway-options.ts'
-import { kebab, quoteValue } from './option-names.ts'
+import { kebab, nearest, quoteValue } from './option-names.ts'
 import { schemaFacts, valueFromText } from './option-schema.ts'
 import { type EnvironmentVariables, optionAllowed, shapeOf } from './options.ts'
 import { Secret } from './secret.ts'
@@ -59,7 +59,12 @@ export function resolveGatewayOptions(given: GatewayOptions, env: EnvironmentVar
       callerKey,
       webhookSecret: secret(env, 'NIGHTSHIFT_WEBHOOK_SECRET'),
     }),
-    warnings: [...findings.flatMap((finding) => finding.warnings), ...warnings, ...leftovers(env)],
+    warnings: [
+      ...findings.flatMap((finding) => finding.warnings),
+      ...warnings,
+      ...leftovers(env),
+      ...misspelt(env),
+    ],
   })
 }
 
@@ -94,14 +99,16 @@ function told(
 function flagSays(name: string, entry: GatewayOptionEntry, given: unknown): Told {
   const { success, data } = entry.schema.safeParse(entry.ignoreCase ? lower(given) : given)
   const label = `--${kebab(name)}`
-  const problem = success ? undefined : `${label} is ${quoteValue(given)}, but must be ${optionAllowed(entry)}`
+  const problem = success
+    ? undefined
+    : `${label} is ${quoteValue(given)}, but must be ${optionAllowed(entry)}`
   return { label, source: 'flag', value: data, problem }
 }
 
 const lower = (value: unknown): unknown => (typeof value === 'string' ? value.toLowerCase() : value)
 
 function variableSays(name: string, entry: GatewayOptionEntry, alias: VariableAlias, text: string): Told {
-  const { success, data } = entry.schema.safeParse(valueOf(entry, alias, text))
+  const { success, data } = entry.schema.safeParse(valueFromVariable(entry, alias, text))
   const allowed = alias.allowed ?? optionAllowed(entry)
   return {
     label: alias.name,
@@ -114,7 +121,11 @@ function variableSays(name: string, entry: GatewayOptionEntry, alias: VariableAl
 }
 
 /** Null, which no option may be, for a text that is no value of its kind. */
-function valueOf({ schema, ignoreCase }: GatewayOptionEntry, { factor = 1 }: VariableAlias, text: string): unknown {
+function valueFromVariable(
+  { schema, ignoreCase }: GatewayOptionEntry,
+  { factor = 1 }: VariableAlias,
+  text: string,
+): unknown {
   const { shape } = schemaFacts(schema)
   if (shape?.kind === 'boolean') return SWITCHES.get(text.toLowerCase()) ?? null
   const value = shape && valueFromText(shape, text, ignoreCase)
@@ -191,13 +202,35 @@ function callerKeyOf(env: EnvironmentVariables): {
 
 /** Variables of a system that kept its data elsewhere. */
 function leftovers(env: EnvironmentVariables): string[] {
-  const names = Object.keys(env).filter((name) => name.startsWith('MONGO_') && variable(env, name) !== undefined)
+  const names = Object.keys(env).filter(
+    (name) => name.startsWith('MONGO_') && variable(env, name) !== undefined,
+  )
   if (names.length === 0) return []
   const are = names.length === 1 ? 'is' : 'are'
-  return [`${names.sort().join(', ')} ${are} not used: there is no MongoDB here, the data are in --data-dir or --postgres`]
+  return [
+    `${names.sort().join(', ')} ${are} not used: there is no MongoDB here, the data are in --data-dir or --postgres`,
+  ]
 }
 
-const variable = (env: EnvironmentVariables, name: string): string | undefined => env[name]?.trim() || undefined
+const OWN_PREFIX = 'NIGHTSHIFT_'
+
+/** Variables that look like one of an option. Others with that prefix may be of anything, such as a cluster's services. */
+function misspelt(env: EnvironmentVariables): string[] {
+  const known = entries.map(([name]) => variableOf(name).slice(OWN_PREFIX.length))
+  const rest = Object.keys(env)
+    .filter((name) => name.startsWith(OWN_PREFIX) && variable(env, name) !== undefined)
+    .map((name) => name.slice(OWN_PREFIX.length))
+    .filter((name) => !known.includes(name) && !OTHER_VARIABLES.has(name))
+  return rest.flatMap((name) => {
+    const meant = nearest(name, known)
+    return meant ? [`${OWN_PREFIX}${name} is not used; did you mean ${OWN_PREFIX}${meant}?`] : []
+  })
+}
+
+const OTHER_VARIABLES: ReadonlySet<string> = new Set(['WEBHOOK_SECRET', 'STATE_DIR'])
+
+const variable = (env: EnvironmentVariables, name: string): string | undefined =>
+  env[name]?.trim() || undefined
 
 const secret = (env: EnvironmentVariables, name: string): Secret | undefined => {
   const value = variable(env, name)

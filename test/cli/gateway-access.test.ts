@@ -72,13 +72,26 @@ describe('who may call', () => {
 })
 
 describe('loopback', () => {
-  test.each(['localhost', 'LOCALHOST', '127.0.0.1', '127.8.9.10', '::1', '[::1]', '0:0:0:0:0:0:0:1', '::ffff:127.0.0.1'])(
-    'is %s',
-    (host) => expect(isLoopback(host)).toBe(true),
-  )
+  test.each([
+    'localhost',
+    'LOCALHOST',
+    '127.0.0.1',
+    '127.8.9.10',
+    '::1',
+    '[::1]',
+    '0:0:0:0:0:0:0:1',
+    '::ffff:127.0.0.1',
+  ])('is %s', (host) => expect(isLoopback(host)).toBe(true))
 
-  test.each(['0.0.0.0', '::', '128.0.0.1', '10.127.0.1', '127.0.0.1.example.com', 'localhost.example.com', '::ffff:0.0.0.0', '127.1', ''])(
-    'is not %s',
-    (host) => expect(isLoopback(host)).toBe(false),
-  )
+  test.each([
+    '0.0.0.0',
+    '::',
+    '128.0.0.1',
+    '10.127.0.1',
+    '127.0.0.1.example.com',
+    'localhost.example.com',
+    '::ffff:0.0.0.0',
+    '127.1',
+    '',
+  ])('is not %s', (host) => expect(isLoopback(host)).toBe(false))
 })

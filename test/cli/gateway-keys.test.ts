@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { gateway } from '../../src/cli/gateway.ts'
@@ -32,7 +32,8 @@ describe('nightshift gateway keys', () => {
     const [key = ''] = lines
     expect(code).toBe(0)
     expect(key).toMatch(/^ns_[\w-]{43}$/)
-    expect(lines.slice(1).join(' ')).toMatch(/tenant acme, id key_[0-9a-f]{12}\. Keep it/)
+    expect(lines.slice(1).join(' ')).toMatch(/tenant acme, id key_[0-9a-f]{12}, for gateways .* Keep it/)
+    expect(lines.slice(1).join(' ')).toContain(place.path)
 
     const listed = await place.keys('list')
     expect(listed.text).toMatch(/^acme: \$0\.00 spent\n {2}key_[0-9a-f]{12} "nightly job", made .*Z$/)
@@ -59,6 +60,7 @@ describe('nightshift gateway keys', () => {
     expect((await place.keys('revoke', key?.id ?? '')).text).toContain('is revoked')
     expect((await server.keys())[0]?.revokedAt).toBeTypeOf('number')
     expect((await place.keys('revoke', key?.id ?? '')).text).toContain('was revoked before')
+    await expect(place.keys('revoke', 'key_nothing')).rejects.toThrow('there is no key "key_nothing"')
   })
 
   test('limits are the tenant’s: they stay until they are given anew', async () => {
@@ -76,8 +78,16 @@ describe('nightshift gateway keys', () => {
     expect((await place.keys('list')).lines[0]).toBe('acme: $0.00 spent, $5.00 at most, 60 calls a minute')
   })
 
+  test('where there are no data, only a new key makes them', async () => {
+    await using place = await rig()
+    await expect(place.keys('list')).rejects.toThrow(`the folder ${place.path} has no data of a gateway`)
+    await expect(place.keys('revoke', 'key_1')).rejects.toThrow('--data-dir')
+    expect(await readdir(place.path)).toEqual([])
+  })
+
   test('an empty list says how to make a key', async () => {
     await using place = await rig()
+    await using _ = await withClose(place.server())
     expect((await place.keys('list')).text).toContain('nightshift gateway keys add TENANT')
   })
 
@@ -87,7 +97,6 @@ describe('nightshift gateway keys', () => {
     [['add', 'acme', '--max-spend', '-1'], '--max-spend is -1'],
     [['add', 'acme', '--calls-per-minute', '0'], '--calls-per-minute is 0'],
     [['revoke'], 'ID is missing'],
-    [['revoke', 'key_nothing'], 'there is no key "key_nothing"'],
     [['remove', 'x'], 'add or list or revoke'],
     [['list', '--postgres', 'mysql://db'], '--postgres is "mysql://db"'],
   ])('%j is refused', async (argv, message) => {

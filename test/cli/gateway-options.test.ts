@@ -38,7 +38,14 @@ describe('where options are from', () => {
   test('every flag that the contract names has its variable', () => {
     const named = ['host', 'port', 'dataDir', 'postgres', 'mode', 'windowMs', 'maxBatchRequests', 'pollMinMs']
     expect(Object.keys(gatewayTable)).toEqual(
-      expect.arrayContaining([...named, 'pollMaxMs', 'directBelow', 'cacheTtl', 'noAuth', 'iTrustThisNetwork']),
+      expect.arrayContaining([
+        ...named,
+        'pollMaxMs',
+        'directBelow',
+        'cacheTtl',
+        'noAuth',
+        'iTrustThisNetwork',
+      ]),
     )
     expect(['windowMs', 'noAuth', 'iTrustThisNetwork', 'cacheTtl', 'tlsCert'].map(variableOf)).toEqual([
       'NIGHTSHIFT_WINDOW_MS',
@@ -108,7 +115,11 @@ describe('names of other systems', () => {
   })
 
   test('keys are read from both names, and are shown nowhere', () => {
-    const env = { OPENAI_API_KEY: 'sk-upstream', API_KEY: 'second', NIGHTSHIFT_WEBHOOK_SECRET: 'whsec_c2VjcmV0' }
+    const env = {
+      OPENAI_API_KEY: 'sk-upstream',
+      API_KEY: 'second',
+      NIGHTSHIFT_WEBHOOK_SECRET: 'whsec_c2VjcmV0',
+    }
     const { secrets } = resolved(env)
     expect(secrets.callerKey?.reveal()).toBe('second')
     const both = resolved({ ...env, BATCH_SERVER_API_KEY: 'first' })
@@ -124,19 +135,41 @@ describe('names of other systems', () => {
   })
 })
 
+test('a variable that is nearly that of an option is named; others are nobody’s business', () => {
+  const env = { NIGHTSHIFT_WINDOWS_MS: '5', NIGHTSHIFT_SERVICE_HOST: '10.0.0.1', NIGHTSHIFT_STATE_DIR: '/x' }
+  expect(resolved(env).warnings).toEqual([
+    'NIGHTSHIFT_WINDOWS_MS is not used; did you mean NIGHTSHIFT_WINDOW_MS?',
+  ])
+})
+
 describe('what cannot be is refused, by its name:', () => {
   test.each([
     [{ PORT: 'many' }, 'environment variable PORT is "many", but must be a whole number from 0 to 65535'],
     [{ NIGHTSHIFT_PORT: '70000' }, 'environment variable NIGHTSHIFT_PORT is "70000"'],
-    [{ CLIENT_SERVING_MODE: 'asinc' }, 'CLIENT_SERVING_MODE is "asinc", but must be one of sync, async, poll, cache'],
+    [
+      { CLIENT_SERVING_MODE: 'asinc' },
+      'CLIENT_SERVING_MODE is "asinc", but must be one of sync, async, poll, cache',
+    ],
     [{ COLLATE_BATCHES_FOR_DURATION_IN_MS: '-1' }, 'COLLATE_BATCHES_FOR_DURATION_IN_MS is "-1"'],
-    [{ COLLECT_BATCH_STATS_POLLING_MAX_INTERVAL_SECONDS: '0' }, 'is "0", but must be a number of seconds above 0'],
+    [
+      { COLLECT_BATCH_STATS_POLLING_MAX_INTERVAL_SECONDS: '0' },
+      'is "0", but must be a number of seconds above 0',
+    ],
     [{ NIGHTSHIFT_NO_AUTH: 'maybe' }, 'NIGHTSHIFT_NO_AUTH is "maybe", but must be true or false'],
-    [{ DATABASE_URL: 'mysql://u:hunter2@db/x' }, 'DATABASE_URL is "mysql://…@db/x", but must be a postgres:// or'],
-    [{ OPENAI_BASE_URL: 'localhost:4100' }, 'OPENAI_BASE_URL is "localhost:4100", but must be an http or https URL'],
+    [
+      { DATABASE_URL: 'mysql://u:hunter2@db/x' },
+      'DATABASE_URL is "mysql://…@db/x", but must be a postgres:// or',
+    ],
+    [
+      { OPENAI_BASE_URL: 'localhost:4100' },
+      'OPENAI_BASE_URL is "localhost:4100", but must be an http or https URL',
+    ],
     [{ NIGHTSHIFT_TLS_CERT: 'a.pem' }, '--tls-cert is given alone'],
     [{ NIGHTSHIFT_TLS_KEY: 'a.pem' }, '--tls-key is given alone'],
-    [{ NIGHTSHIFT_POLL_MIN_MS: '9', NIGHTSHIFT_POLL_MAX_MS: '8' }, '--poll-min-ms is 9, but must not be above'],
+    [
+      { NIGHTSHIFT_POLL_MIN_MS: '9', NIGHTSHIFT_POLL_MAX_MS: '8' },
+      '--poll-min-ms is 9, but must not be above',
+    ],
   ] as const)('%j', (env, message) => {
     expect(complaint(env)).toContain(message)
     expect(complaint(env)).not.toContain('hunter2')

@@ -28,17 +28,20 @@ describe('the program nightshift', { timeout: 60_000 }, () => {
   test('names every command in its help', async () => {
     const { code, stdout, stderr } = await runProgram(MAIN, ['--help'])
     expect([code, stderr]).toEqual([0, ''])
-    for (const name of ['status', 'explain', 'batches', 'files', 'emulate', 'wandb', 'lint'])
+    for (const name of ['status', 'explain', 'batches', 'files', 'gateway', 'emulate', 'wandb', 'lint'])
       expect(stdout).toMatch(new RegExp(`\\n  ${name} +\\w`))
     expect(stdout.split('\n').filter((line) => line.length > 95)).toEqual([])
   })
 
-  test.each(['status', 'explain', 'batches', 'files', 'wandb'])('has a help for %s', async (name) => {
-    const { code, stdout, stderr } = await runProgram(MAIN, [name, '--help'])
-    expect([code, stderr]).toEqual([0, ''])
-    expect(stdout).toContain(`nightshift ${name} `)
-    expect(stdout.split('\n').filter((line) => line.length > 80)).toEqual([])
-  })
+  test.each(['status', 'explain', 'batches', 'files', 'gateway', 'wandb'])(
+    'has a help for %s',
+    async (name) => {
+      const { code, stdout, stderr } = await runProgram(MAIN, [name, '--help'])
+      expect([code, stderr]).toEqual([0, ''])
+      expect(stdout).toContain(`nightshift ${name} `)
+      expect(stdout.split('\n').filter((line) => line.length > 80)).toEqual([])
+    },
+  )
 
   test('ends with 0, 1 and 2, and one line on standard error', async () => {
     const dir = await finished()

@@ -161,7 +161,9 @@ describe('an answer', () => {
     ])
     const base64 = await client.embeddings.create({ ...params, encoding_format: 'base64' })
     if (!base64.hasCompleted) throw new Error('it has not completed')
-    expect(base64.data.map(({ embedding }) => embedding)).toEqual(reply.data.map(({ embedding }) => embedding))
+    expect(base64.data.map(({ embedding }) => embedding)).toEqual(
+      reply.data.map(({ embedding }) => embedding),
+    )
   })
 
   test('without any text has an empty one', async () => {
@@ -187,7 +189,10 @@ describe('what fails', () => {
 
   test('is tried again by the package when that may help', async () => {
     const headers = { 'retry-after': '0.01', 'x-should-retry': 'true' }
-    await using server = await standIn(failure(503, 'gateway_stopping', headers), answered(chatReply('Hello.')))
+    await using server = await standIn(
+      failure(503, 'gateway_stopping', headers),
+      answered(chatReply('Hello.')),
+    )
     const result = await new OpenAIBatching({ batchServerUrl: server.url }).chat.completions.create(CHAT)
     expect(result.hasCompleted).toBe(true)
     expect(server.calls).toHaveLength(2)
@@ -217,8 +222,13 @@ describe('what fails', () => {
 
 describe('as the openai client', () => {
   const events = (...texts: readonly string[]) =>
-    [...texts.map((content) => ({ choices: [{ index: 0, delta: { content } }] })), '[DONE]']
-      .map((data) => `data: ${typeof data === 'string' ? data : JSON.stringify(data)}\n\n`)
+    [
+      ...texts.map((content) => ({ delta: { role: 'assistant', content } })),
+      { delta: {}, finish_reason: 'stop' },
+    ]
+      .map(
+        (choice) => `data: ${JSON.stringify({ id: 'chatcmpl-1', choices: [{ index: 0, ...choice }] })}\n\n`,
+      )
       .join('')
 
   test('it is an instance of it, by both names, with all that hangs on the class', () => {
@@ -233,13 +243,15 @@ describe('as the openai client', () => {
 
   test('it streams, held by the gateway', async () => {
     await using server = await standIn((response) => {
-      response.writeHead(200, { 'content-type': 'text/event-stream' }).end(events('Hel', 'lo.'))
+      response
+        .writeHead(200, { 'content-type': 'text/event-stream' })
+        .end(`${events('Hel', 'lo.')}data: [DONE]\n\n`)
     })
     const client = new OpenAIBatching({ batchServerUrl: server.url })
     const texts: string[] = []
     for await (const chunk of await client.chat.completions.create({ ...CHAT, stream: true }))
       texts.push(chunk.choices[0]?.delta.content ?? '')
-    expect(texts).toEqual(['Hel', 'lo.'])
+    expect(texts.join('')).toBe('Hello.')
     expect(server.calls[0]?.headers['x-nightshift-mode']).toBeUndefined()
     expect(await client.chat.completions.stream(CHAT).finalContent()).toBe('Hello.')
     const { response } = await client.responses
@@ -265,7 +277,11 @@ describe('as the openai client', () => {
     expect(chat.choices[0]?.message.content).toBe('{"joy":1}')
     const response = await client.responses.parse({ model: MODEL, input: 'a' })
     expect(response.output_text).toBe('{"joy":2}')
-    expect(server.calls.map(({ headers }) => headers['x-nightshift-mode'])).toEqual([undefined, undefined, undefined])
+    expect(server.calls.map(({ headers }) => headers['x-nightshift-mode'])).toEqual([
+      undefined,
+      undefined,
+      undefined,
+    ])
   })
 
   test('it asks for all else as ever', async () => {
@@ -280,7 +296,11 @@ describe('as the openai client', () => {
 
   test('it makes others of itself', async () => {
     await using server = await standIn(pending('req_1'))
-    const client = new OpenAIBatching({ batchServerUrl: 'http://127.0.0.1:1', batchServerApiKey: 'a', maxRetries: 7 })
+    const client = new OpenAIBatching({
+      batchServerUrl: 'http://127.0.0.1:1',
+      batchServerApiKey: 'a',
+      maxRetries: 7,
+    })
     const other = client.withOptions({ batchServerUrl: server.url, batchServerApiKey: 'b' })
     expect(other).toBeInstanceOf(OpenAIBatching)
     expect(other.maxRetries).toBe(7)

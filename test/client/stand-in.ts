@@ -24,16 +24,36 @@ export const json =
 export const pending = (id: string, retryAfter = '1'): Answer =>
   json(
     422,
-    { error: { message: `The request ${id} is on record.`, type: 'invalid_request_error', param: null, code: 'request_pending' } },
-    { 'x-request-id': id, 'x-nightshift-request-id': id, 'retry-after': retryAfter, 'x-should-retry': 'false' },
+    {
+      error: {
+        message: `The request ${id} is on record.`,
+        type: 'invalid_request_error',
+        param: null,
+        code: 'request_pending',
+      },
+    },
+    {
+      'x-request-id': id,
+      'x-nightshift-request-id': id,
+      'retry-after': retryAfter,
+      'x-should-retry': 'false',
+    },
   )
 
 export const queued = (id: string): Answer =>
   json(202, { id, object: 'request', status: 'queued' }, { location: `/v1/requests/${id}` })
 
 /** An error in OpenAI's form. */
-export const failure = (status: number, code: string, headers: Readonly<Record<string, string>> = {}): Answer =>
-  json(status, { error: { message: `It is ${code}.`, type: 'invalid_request_error', param: null, code } }, headers)
+export const failure = (
+  status: number,
+  code: string,
+  headers: Readonly<Record<string, string>> = {},
+): Answer =>
+  json(
+    status,
+    { error: { message: `It is ${code}.`, type: 'invalid_request_error', param: null, code } },
+    headers,
+  )
 
 export const answered = (body: unknown, id = 'req_1'): Answer =>
   json(200, body, { 'x-request-id': 'upstream-1', 'x-nightshift-request-id': id })
@@ -90,7 +110,12 @@ export const chatReply = (content: string) => ({
   created: 1,
   model: 'gpt-5-mini',
   choices: [
-    { index: 0, finish_reason: 'stop', logprobs: null, message: { role: 'assistant', content, refusal: null } },
+    {
+      index: 0,
+      finish_reason: 'stop',
+      logprobs: null,
+      message: { role: 'assistant', content, refusal: null },
+    },
   ],
   usage,
 })

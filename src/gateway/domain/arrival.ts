@@ -1,5 +1,5 @@
-import type { Mode, Priority, QueueGroup, Route } from './request.ts'
 import type { TokenForecast } from '../../tokens/forecast.ts'
+import type { Mode, Priority, QueueGroup, Route } from './request.ts'
 
 /** A call as it came in, checked and ready to be put on record. */
 export interface Arrival extends QueueGroup {

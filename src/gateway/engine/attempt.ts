@@ -52,6 +52,10 @@ export const retiredTag = ({ tag = '', number, inputFileId, since, phaseAt }: Ga
   since: since ?? Math.floor(phaseAt / 1000),
 })
 
+/** An upload whose answer was lost may still come to be there after all is done. No other batch can come of its tag. */
+export const lateUploads = (batch: GatewayBatch): Pick<BatchChange, 'retire'> =>
+  batch.uploadInDoubt ? { retire: { ...retiredTag(batch), inputFileId: undefined } } : {}
+
 /** Remote files of the present attempt, as far as they are known. */
 export const remoteFilesOf = ({
   inputFileId,

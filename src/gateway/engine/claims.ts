@@ -3,10 +3,8 @@ import type { Clock } from '../../util/clock.ts'
 import type { BatchChange, GatewayBatch } from '../domain/batch.ts'
 import type { Outcome, Route } from '../domain/request.ts'
 import type { Log } from '../log.ts'
-import type { GatewayStore } from '../store/store.ts'
+import type { ClaimedBatch, GatewayStore } from '../store/store.ts'
 
-/** How long a claim lasts when nobody renews it. */
-const LEASE_MS = 30_000
 const RENEWALS = 3
 
 /** Another process has claimed the batch since: whatever was under way for it is its business now. */
@@ -21,12 +19,14 @@ export class ClaimLost extends NightshiftError {
 /** A batch that this process alone may change. Every change is refused, and throws `ClaimLost`, once that has ended. */
 export class Claim {
   readonly #store: GatewayStore
+  readonly #leaseMs: number
   readonly #lost = new AbortController()
   readonly epoch: number
   #batch: GatewayBatch
 
-  constructor(store: GatewayStore, batch: GatewayBatch, epoch: number) {
+  constructor({ store, leaseMs }: ClaimsOptions, { batch, epoch }: ClaimedBatch) {
     this.#store = store
+    this.#leaseMs = leaseMs
     this.#batch = batch
     this.epoch = epoch
   }
@@ -64,7 +64,7 @@ export class Claim {
 
   /** Makes sure that it lasts for a while. */
   async renew(): Promise<void> {
-    if (!(await this.#store.renew(this.number, this.epoch, LEASE_MS))) this.#kept(undefined)
+    if (!(await this.#store.renew(this.number, this.epoch, this.#leaseMs))) this.#kept(undefined)
   }
 
   lose(): void {
@@ -89,31 +89,28 @@ export interface ClaimsOptions {
   readonly clock: Clock
   readonly replica: string
   readonly log: Log
+  /** How long a claim lasts when nobody renews it, in milliseconds. */
+  readonly leaseMs: number
 }
 
 /** The claims of one process, which it makes last for as long as it works on them. */
 export class Claims {
-  readonly #store: GatewayStore
-  readonly #clock: Clock
-  readonly #replica: string
-  readonly #log: Log
+  readonly #options: ClaimsOptions
   readonly #kept = new Map<number, Kept>()
   #loop: Promise<void> | undefined
 
-  constructor({ store, clock, replica, log }: ClaimsOptions) {
-    this.#store = store
-    this.#clock = clock
-    this.#replica = replica
-    this.#log = log
+  constructor(options: ClaimsOptions) {
+    this.#options = options
   }
 
   /** Undefined when somebody has it, this process included. */
   async take(batch: number): Promise<Claim | undefined> {
     if (this.#kept.has(batch)) return undefined
-    const claimed = await this.#store.claim(batch, this.#replica, LEASE_MS)
+    const { store, clock, replica, leaseMs } = this.#options
+    const claimed = await store.claim(batch, replica, leaseMs)
     if (!claimed) return undefined
-    const claim = new Claim(this.#store, claimed.batch, claimed.epoch)
-    this.#kept.set(batch, { claim, untilMs: this.#clock.now() + LEASE_MS })
+    const claim = new Claim(this.#options, claimed)
+    this.#kept.set(batch, { claim, untilMs: clock.now() + leaseMs })
     this.#loop ??= this.#renewAll()
     return claim
   }
@@ -128,15 +125,16 @@ export class Claims {
     this.#kept.delete(number)
     if (lost.aborted) return
     try {
-      await this.#store.release(number, epoch, nextAt)
+      await this.#options.store.release(number, epoch, nextAt)
     } catch (error) {
-      this.#log.warn('not_released', { batch: number, reason: errorText(error) })
+      this.#options.log.warn('not_released', { batch: number, reason: errorText(error) })
     }
   }
 
   async #renewAll(): Promise<void> {
+    const { clock, leaseMs } = this.#options
     while (this.#kept.size > 0) {
-      await this.#clock.sleep(LEASE_MS / RENEWALS, undefined, { background: true })
+      await clock.sleep(leaseMs / RENEWALS, undefined, { background: true })
       for (const kept of [...this.#kept.values()]) await this.#renew(kept)
     }
     this.#loop = undefined
@@ -145,13 +143,14 @@ export class Claims {
   /** A store that is away may come back before the claim has ended. */
   async #renew(kept: Kept): Promise<void> {
     const { claim } = kept
-    const untilMs = this.#clock.now() + LEASE_MS
+    const { clock, leaseMs } = this.#options
+    const untilMs = clock.now() + leaseMs
     try {
       await claim.renew()
       kept.untilMs = untilMs
     } catch (error) {
       if (!NightshiftError.is(error)) throw error
-      if (this.#clock.now() >= kept.untilMs) claim.lose()
+      if (clock.now() >= kept.untilMs) claim.lose()
     }
   }
 }

@@ -2,7 +2,7 @@ import { RemoteError } from '../../errors.ts'
 import { type ResultSlice, sliceResult } from '../answers/result-slice.ts'
 import type { GatewayBatch } from '../domain/batch.ts'
 import type { Outcome, StoredRequest } from '../domain/request.ts'
-import { remoteFilesOf } from './attempt.ts'
+import { lateUploads, remoteFilesOf } from './attempt.ts'
 import { CHUNK, settleWaiting } from './batch-requests.ts'
 import { cancelledWithBatch } from './cancelled.ts'
 import type { Claim } from './claims.ts'
@@ -10,7 +10,6 @@ import type { EngineContext } from './context.ts'
 import { Download } from './download.ts'
 import type { FailedBatches } from './failed-batches.ts'
 import type { Next } from './next.ts'
-import { findUploads } from './remote-search.ts'
 import { type Failed, failedLine, ruleOnFailed, unanswered } from './rulings.ts'
 import { spooledLines } from './spool.ts'
 
@@ -186,21 +185,12 @@ export class Collection {
 
   async #finish(claim: Claim): Promise<Next> {
     const { jobs, time, calls } = this.#context
-    const litter = [...remoteFilesOf(claim.batch), ...(await this.#lateUploads(claim))]
-    await claim.change({ phase: 'done', ...(litter.length > 0 && { litter }) })
+    const litter = remoteFilesOf(claim.batch)
+    await claim.change({ phase: 'done', litter, ...lateUploads(claim.batch) })
     // What goes round once more is cut, called, or told of.
     jobs.plan({ kind: 'cut' }, time.now())
     jobs.plan({ kind: 'webhook' }, time.now())
     calls.arrived()
     return 'on'
-  }
-
-  /** Files of uploads whose answers were lost: by now they are there, if they ever will be. */
-  async #lateUploads({ batch, lost }: Claim): Promise<readonly string[]> {
-    const { api, stop } = this.#context
-    const { uploadInDoubt, tag } = batch
-    if (!uploadInDoubt || tag === undefined) return []
-    const found = await findUploads(api, [tag], AbortSignal.any([stop, lost]))
-    return found.map(({ id }) => id).filter((id) => id !== batch.inputFileId)
   }
 }

@@ -9,6 +9,7 @@ import type { Log } from '../log.ts'
 import type { GatewaySettings } from '../settings.ts'
 import type { GatewayStore } from '../store/store.ts'
 import { Advancing } from './advancing.ts'
+import { BossJobs } from './boss-jobs.ts'
 import { type CallRunner, type Ladder, noCalls } from './call-runner.ts'
 import { Claims } from './claims.ts'
 import { Collection } from './collection.ts'
@@ -42,16 +43,22 @@ export interface EngineOptions {
   readonly calls?: CallRunner
   /** Default: by the price table. */
   readonly valuer?: Valuer
-  /** Default: timers of this process. */
+  /** Default: timers of this process; with PostgreSQL, pg-boss. */
   readonly jobs?: (time: StoreTime) => Jobs
   /** Sends webhooks that are due. Default: there are none. */
   readonly sendWebhooks?: () => Promise<void>
   /** Folder for files on their way, of this process alone. Default: in the data folder, or the system's for temporary files. */
   readonly spoolDir?: string
+  /** How long a batch is kept from others by a process that gives no sign of life, in milliseconds. Default: 30,000. */
+  readonly leaseMs?: number
+  /** Between two looks for work without a job, in milliseconds. Default: 30,000. */
+  readonly sweepMs?: number
 }
 
 /** How long uploads and creates that are under way are waited for at the end. */
 const PATIENCE_MS = 10_000
+const LEASE_MS = 30_000
+const SWEEP_MS = 30_000
 
 const byPriority: Ladder = ({ priority }) => (priority === 'low' ? 'batch' : 'direct')
 
@@ -61,7 +68,7 @@ export function createEngine(options: EngineOptions): Engine {
   const time = new StoreTime(store, clock)
   const stop = new AbortController()
   const cut = new AbortController()
-  const jobs = options.jobs?.(time) ?? new TimerJobs({ clock, now: () => time.now(), log })
+  const jobs = options.jobs?.(time) ?? defaultJobs(options, time)
   const context: EngineContext = {
     store,
     api,
@@ -80,7 +87,16 @@ export function createEngine(options: EngineOptions): Engine {
     stop: stop.signal,
     cut: cut.signal,
   }
-  return new BatchEngine(context, { stop, cut, sendWebhooks: options.sendWebhooks })
+  const { sendWebhooks, leaseMs = LEASE_MS, sweepMs = SWEEP_MS } = options
+  return new BatchEngine(context, { stop, cut, sendWebhooks, leaseMs, sweepMs })
+}
+
+function defaultJobs({ settings, clock, log }: EngineOptions, time: StoreTime): Jobs {
+  const now = () => time.now()
+  const { store } = settings
+  return store.kind === 'postgres'
+    ? new BossJobs({ url: store.url, now, log })
+    : new TimerJobs({ clock, now, log })
 }
 
 const spoolDir = ({ store }: GatewaySettings, replica: string): string =>
@@ -92,6 +108,8 @@ interface Switches {
   readonly stop: AbortController
   readonly cut: AbortController
   readonly sendWebhooks: EngineOptions['sendWebhooks']
+  readonly leaseMs: number
+  readonly sweepMs: number
 }
 
 /** The engine: parts that do the work, and jobs that say when. */
@@ -103,12 +121,13 @@ class BatchEngine implements Engine {
   readonly #advancing: Advancing
   readonly #polling: Polling
   readonly #sweeper: Sweeper
+  #sweeping: Promise<void> | undefined
   #closing: Promise<void> | undefined
 
   constructor(context: EngineContext, switches: Switches) {
     this.#context = context
     this.#switches = switches
-    this.#claims = new Claims(context)
+    this.#claims = new Claims({ ...context, leaseMs: switches.leaseMs })
     const unsent = new Unsent(context)
     const collection = new Collection(context, new FailedBatches(context, unsent))
     this.#cutter = new Cutter(context, this.#claims)
@@ -155,8 +174,9 @@ class BatchEngine implements Engine {
     await time.refresh()
     await this.#context.enqueued.tidy(await store.openBatches())
     await jobs.start((job) => this.#run(job))
-    await this.#sweeper.run()
-    jobs.plan({ kind: 'cut' }, time.now())
+    await this.#sweeper.takeUp()
+    jobs.plan({ kind: 'sweep' }, time.now())
+    this.#sweeping = this.#sweep()
     calls.start()
   }
 
@@ -171,10 +191,19 @@ class BatchEngine implements Engine {
     const done = new AbortController()
     stop.abort()
     const patience = clock.sleep(PATIENCE_MS, done.signal, { background: true }).then(() => cut.abort())
-    await Promise.all([jobs.close(), calls.close()])
+    await Promise.all([jobs.close(), calls.close(), this.#sweeping])
     done.abort()
     await patience
     await spool.close()
+  }
+
+  /** Whatever becomes of jobs: each process asks for a sweep from time to time. */
+  async #sweep(): Promise<void> {
+    const { clock, jobs, time, stop } = this.#context
+    while (!stop.aborted) {
+      await clock.sleep(this.#switches.sweepMs, stop, { background: true })
+      if (!stop.aborted) jobs.plan({ kind: 'sweep' }, time.now())
+    }
   }
 
   async #run(job: Job): Promise<void> {

@@ -41,9 +41,14 @@ export class EnqueuedTokens {
     this.#time = time
   }
 
+  /** Prompt tokens that a model may have enqueued at all, as far as the server has said. No I/O. */
+  limitOf(model: string): number | undefined {
+    return this.#board && limitOf(this.#board, model, this.#time.now())
+  }
+
   /** Prompt tokens that one batch of a model should not pass; undefined when any may be tried. No I/O. */
   capOf(model: string): number | undefined {
-    const limit = this.#board && limitOf(this.#board, model, this.#time.now())
+    const limit = this.limitOf(model)
     const cap = this.#squeezes.get(quotaPool(model))?.cap?.tokens
     return limit === undefined ? cap : Math.min(limit, cap ?? limit)
   }

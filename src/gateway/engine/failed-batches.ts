@@ -5,7 +5,7 @@ import { RemoteError } from '../../errors.ts'
 import { assertNever } from '../../util/exhaustive.ts'
 import { failureAnswer } from '../answers/result-slice.ts'
 import type { Outcome, Route } from '../domain/request.ts'
-import { abandoned, remoteFilesOf } from './attempt.ts'
+import { abandoned, lateUploads, remoteFilesOf } from './attempt.ts'
 import { settleWaiting } from './batch-requests.ts'
 import type { Claim } from './claims.ts'
 import type { EngineContext } from './context.ts'
@@ -53,8 +53,8 @@ export class FailedBatches {
     const { enqueued, time } = this.#context
     const { tag, faults, model, tokens, live } = claim.batch
     const when = await enqueued.refused(claim.batch, tag, faults)
-    const cap = enqueued.capOf(model)
-    const isAloneTooLarge = live === 1 && cap !== undefined && tokens > cap
+    const limit = enqueued.limitOf(model)
+    const isAloneTooLarge = live === 1 && limit !== undefined && tokens > limit
     if (isAloneTooLarge && claim.batch.failures + 1 >= MOST_REFUSALS) return this.#failAll(claim, 429)
     const failures = claim.batch.failures + 1
     await this.#abandon(claim, failures)
@@ -146,7 +146,7 @@ export class FailedBatches {
 
   async #done(claim: Claim): Promise<Next> {
     const { jobs, time } = this.#context
-    await claim.change({ phase: 'done', litter: remoteFilesOf(claim.batch) })
+    await claim.change({ phase: 'done', litter: remoteFilesOf(claim.batch), ...lateUploads(claim.batch) })
     jobs.plan({ kind: 'cut' }, time.now())
     return 'on'
   }

@@ -204,5 +204,6 @@ interface Stray {
   readonly inputs: ReadonlySet<string>
 }
 
-const isOf = ({ tag, inputFileId = '' }: RetiredTag, batch: WireBatch): boolean =>
-  cameOf({ tag, inputFileId }, listed(batch))
+/** Without an input file no create was ever sent, or its batch is known: only uploads are looked for. */
+const isOf = ({ tag, inputFileId }: RetiredTag, batch: WireBatch): boolean =>
+  inputFileId !== undefined && cameOf({ tag, inputFileId }, listed(batch))

@@ -3,7 +3,7 @@ import { type EngineContext, jobOf } from './context.ts'
 import type { Litter } from './litter.ts'
 import type { Strays } from './strays.ts'
 
-const INTERVAL_MS = 30_000
+const LEASE_MS = 60_000
 /** Batches that one sweep finds work for. */
 const MOST_AT_ONCE = 1_000
 
@@ -24,22 +24,18 @@ export class Sweeper {
 
   /** Each part for itself: one that fails is tried again by the next sweep. */
   async run(): Promise<void> {
-    const { jobs, time } = this.#context
-    try {
-      await this.#guarded('time', () => time.refresh())
-      await this.#guarded('batches', () => this.#planBatches())
-      jobs.plan({ kind: 'cut' }, time.now())
-      jobs.plan({ kind: 'webhook' }, time.now())
-      await this.#guarded('enqueued', () => this.#tidy())
-      await this.#alone('strays', () => this.#parts.strays.run())
-      await this.#alone('litter', () => this.#parts.litter.run())
-    } finally {
-      jobs.plan({ kind: 'sweep' }, time.now() + INTERVAL_MS)
-    }
+    await this.#guarded('time', () => this.#context.time.refresh())
+    await this.#guarded('batches', () => this.takeUp())
+    await this.#guarded('enqueued', () => this.#tidy())
+    await this.#alone('strays', () => this.#parts.strays.run())
+    await this.#alone('litter', () => this.#parts.litter.run())
   }
 
-  async #planBatches(): Promise<void> {
+  /** Plans whatever is due. */
+  async takeUp(): Promise<void> {
     const { store, jobs, time } = this.#context
+    jobs.plan({ kind: 'cut' }, time.now())
+    jobs.plan({ kind: 'webhook' }, time.now())
     for (const batch of await store.dueBatches(MOST_AT_ONCE)) {
       const job = jobOf(batch)
       if (job) jobs.plan(job, time.now())
@@ -55,7 +51,7 @@ export class Sweeper {
   async #alone(name: string, act: () => Promise<void>): Promise<void> {
     const { store, replica, stop } = this.#context
     await this.#guarded(name, async () => {
-      if (!stop.aborted && (await store.lease(name, replica, INTERVAL_MS * 2))) await act()
+      if (!stop.aborted && (await store.lease(name, replica, LEASE_MS))) await act()
     })
   }
 

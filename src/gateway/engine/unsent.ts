@@ -3,7 +3,7 @@ import type { RemoteError } from '../../errors.ts'
 import { failureAnswer } from '../answers/result-slice.ts'
 import type { GatewayBatch } from '../domain/batch.ts'
 import type { Outcome, StoredRequest } from '../domain/request.ts'
-import { remoteFilesOf } from './attempt.ts'
+import { lateUploads, remoteFilesOf } from './attempt.ts'
 import { settleWaiting } from './batch-requests.ts'
 import { cancelledWithBatch } from './cancelled.ts'
 import type { Claim } from './claims.ts'
@@ -86,8 +86,7 @@ export class Unsent {
       costNanoUsd: 0,
       route,
     }))
-    const litter = remoteFilesOf(claim.batch)
-    await claim.change({ phase: 'done', ...(litter.length > 0 && { litter }) })
+    await claim.change({ phase: 'done', litter: remoteFilesOf(claim.batch), ...lateUploads(claim.batch) })
     return 'on'
   }
 

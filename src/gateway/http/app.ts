@@ -48,9 +48,8 @@ export function createApp(parts: AppParts): Hono<AppEnv> {
   const app = new Hono<AppEnv>()
   const routes = [...openRoutes(parts), ...apiRoutes(parts).flatMap(bothPrefixes), ...operatorRoutes(parts)]
   for (const { method, path, handler } of routes) app.on(method, path, served(parts, path, handler))
-  for (const [path, methods] of methodsByPath(routes))
-    app.all(path, served(parts, path, wrongMethod(methods)))
-  app.notFound(served(parts, 'unknown', unknownUrl))
+  // Handlers for all other methods would be looked at with every call: whoever goes wrong can wait for the search.
+  app.notFound(served(parts, 'unknown', unknownUrl(routes)))
   return app
 }
 
@@ -178,26 +177,17 @@ function failed({ log, metrics }: AppParts, route: string, error: unknown): Repl
   return errorReply(told)
 }
 
-function methodsByPath(routes: readonly Route[]): Map<string, readonly string[]> {
-  const methods = new Map<string, readonly string[]>()
-  for (const { path, method } of routes) methods.set(path, [...(methods.get(path) ?? []), method])
-  return methods
-}
-
-const wrongMethod =
-  (methods: readonly string[]): Handler =>
-  async ({ req }) => {
+/** A path that is there has other methods (405); all else is not served (404). */
+function unknownUrl(routes: readonly Route[]): Handler {
+  const known = routes.map(({ method, path }) => ({ method, pattern: patternOf(path) }))
+  return async ({ req: { method, path } }) => {
+    const methods = known.filter(({ pattern }) => pattern.test(path)).map((route) => route.method)
+    if (methods.length === 0) throw new HttpError(404, 'unknown_url', `Invalid URL (${method} ${path})`)
     const allow = methods.join(', ')
-    throw new HttpError(
-      405,
-      'method_not_allowed',
-      `${req.method} is not allowed for ${req.path}, but ${allow} is.`,
-      {
-        headers: { allow },
-      },
-    )
+    throw new HttpError(405, 'method_not_allowed', `${method} is not allowed for ${path}, but ${allow} is.`, {
+      headers: { allow },
+    })
   }
-
-const unknownUrl: Handler = async ({ req }) => {
-  throw new HttpError(404, 'unknown_url', `Invalid URL (${req.method} ${req.path})`)
 }
+
+const patternOf = (path: string): RegExp => new RegExp(`^${path.replace(/:\w+/g, '[^/]+')}$`)

@@ -114,7 +114,7 @@ function inferenceOf(parts: FrontParts, room: WaitingRoom, releases: Releases): 
     answers: (ids) => store.answers(ids),
     refusedModels: new Remembered({ what: 'refused models', read: () => store.refusedModels(), clock, log }),
     advice,
-    arrived: (group) => engine.arrived([group]),
+    arrived: (request) => engine.arrived([request]),
     onAccepted: (kind, ms) => metrics.accepted(kind, ms),
     replica,
     clock,

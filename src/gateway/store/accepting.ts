@@ -1,7 +1,7 @@
 import { sql } from 'kysely'
 import type { Acceptance, AcceptLimits, Arrival } from '../domain/arrival.ts'
 import type { Tx } from './database.ts'
-import { knownRequests, type Replicas } from './known-requests.ts'
+import { knownRequests } from './known-requests.ts'
 import { type AcceptPlan, type Join, planAccept } from './plan-accept.ts'
 import { changePurses, lockPurses, waitingInAll } from './purse-rows.ts'
 import { replicasFor } from './replicas.ts'
@@ -25,7 +25,7 @@ export async function accept(
   const facts = { now: tx.now, known, purses, waiting, liveReplicas: replicas.live, limits }
   const plan = planAccept(arrivals, facts)
   await create(tx, plan.created)
-  await join(tx, [...plan.joins.values()], replicas)
+  await join(tx, [...plan.joins.values()])
   await changePurses(tx, purses)
   return plan.acceptances
 }
@@ -87,7 +87,7 @@ const JOIN_COLUMNS = {
 } as const
 
 /** Rows were locked when they were read: what was decided by still holds. */
-async function join(tx: Tx, joins: readonly Join[], _replicas: Replicas): Promise<void> {
+async function join(tx: Tx, joins: readonly Join[]): Promise<void> {
   if (joins.length === 0) return
   const { db, parts } = tx
   const rows = joins.flatMap(({ to, arrival }) =>

@@ -1,9 +1,8 @@
-import { CompiledQuery, type Insertable } from 'kysely'
-import type { Db } from './database.ts'
+import { CompiledQuery, type Insertable, type Kysely } from 'kysely'
 import type { Tables } from './schema.ts'
 
 /** Largest first. Few sizes, so that a statement is put together, parsed and planned once. */
-const SIZES = [64, 16, 4, 1]
+const SIZES = [256, 64, 16, 4, 1]
 
 type TableName = keyof Tables & string
 
@@ -19,7 +18,7 @@ export class RowInserter {
 
   /** Rows must all have the same columns, in the same order. `columns` are given back of each row. */
   async insert<Table extends TableName, Returned = never>(
-    db: Db,
+    db: Kysely<Tables>,
     table: Table,
     rows: readonly Insertable<Tables[Table]>[],
     columns: readonly (keyof Returned & string)[] = [],

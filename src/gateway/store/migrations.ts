@@ -9,6 +9,8 @@ interface Migration {
   readonly needs: string
   /** Statements of SQL that both databases know; `$int`, `$order` and `$strict` are said in the words of each. */
   readonly statements: readonly string[]
+  /** What PostgreSQL has beside that. */
+  readonly ofPostgres?: readonly string[]
 }
 
 const WORDS = {
@@ -164,6 +166,15 @@ const MIGRATIONS: readonly Migration[] = [
       ) $strict`,
       `create table litter (place $order, file_id text not null unique) $strict`,
     ],
+    ofPostgres: [
+      `create table commit_marks (
+        voice text not null,
+        slot bigint not null,
+        token text not null,
+        at bigint not null,
+        primary key (voice, slot)
+      )`,
+    ],
   },
 ]
 
@@ -199,7 +210,7 @@ async function step(
   if (version > migrations.length) throw newer(place, needs)
   const next = migrations[version]
   if (!next) return false
-  for (const statement of next.statements) await sql.raw(inWordsOf(kind, statement)).execute(db)
+  for (const statement of statementsFor(kind, next)) await sql.raw(inWordsOf(kind, statement)).execute(db)
   await db
     .insertInto('schema_versions')
     .values({ version: version + 1, needs: next.needs })
@@ -209,6 +220,9 @@ async function step(
 
 const newest = (db: Db) =>
   db.selectFrom('schema_versions').selectAll().orderBy('version', 'desc').limit(1).executeTakeFirst()
+
+const statementsFor = (kind: 'sqlite' | 'postgres', { statements, ofPostgres = [] }: Migration) =>
+  kind === 'postgres' ? [...statements, ...ofPostgres] : statements
 
 const inWordsOf = (kind: 'sqlite' | 'postgres', statement: string): string =>
   statement

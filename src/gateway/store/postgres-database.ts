@@ -3,12 +3,14 @@ import { sql } from 'kysely'
 import type { Client, Pool } from 'pg'
 import { errorText } from '../../errors.ts'
 import type { Clock } from '../../util/clock.ts'
+import { type CommitMark, CommitMarks } from './commit-marks.ts'
 import type { Database, Db, SqlParts, Tx } from './database.ts'
 import { DoneListeners } from './done-listeners.ts'
+import { OpenWork } from './open-work.ts'
 import { PostgresEar } from './postgres-ear.ts'
 import { isCollision, isConnectionLoss, storeErrorOf } from './postgres-errors.ts'
 import { postgresParts } from './sql-parts.ts'
-import { closed, StoreError } from './store-error.ts'
+import { StoreError } from './store-error.ts'
 
 /** Times that a transaction is run when another is in its way. */
 const MOST_RUNS = 6
@@ -34,22 +36,27 @@ export class PostgresDatabase implements Database {
   readonly parts: SqlParts = postgresParts()
   readonly #opened: OpenedPostgres
   readonly #listeners = new DoneListeners()
-  #closing: Promise<void> | undefined
+  readonly #work: OpenWork
   readonly #ear: PostgresEar
   /** Marks what this process says, which it has heard already. */
   readonly #voice = randomUUID()
+  readonly #marks = new CommitMarks(this.#voice)
   readonly #channel: string
 
   constructor(opened: OpenedPostgres) {
     this.#opened = opened
+    this.#work = new OpenWork(opened.place)
     this.#channel = `${opened.schema}_done`
     const { connection, clock } = opened
     const heard = (payload: string) => this.#heard(payload)
     this.#ear = new PostgresEar({ connection, clock, channel: this.#channel, heard })
   }
 
-  async write<Result>(work: (tx: Tx) => Promise<Result>): Promise<Result> {
-    if (this.#closing) throw closed(this.#opened.place)
+  write<Result>(work: (tx: Tx) => Promise<Result>): Promise<Result> {
+    return this.#work.run(() => this.#write(work))
+  }
+
+  async #write<Result>(work: (tx: Tx) => Promise<Result>): Promise<Result> {
     for (let run = 1; ; run++) {
       try {
         return await this.#transaction(work)
@@ -61,19 +68,22 @@ export class PostgresDatabase implements Database {
 
   async #transaction<Result>(work: (tx: Tx) => Promise<Result>): Promise<Result> {
     const done: string[] = []
-    const reached: { end?: { readonly result: Result; readonly xid: string } } = {}
+    const mark = this.#marks.begin()
+    const reached: { end?: { readonly result: Result } } = {}
     const transaction = this.#opened.db.transaction().setIsolationLevel('read committed')
     try {
       await transaction.execute(async (db) => {
-        const { now, xid } = await begin(db)
+        const now = await this.#marks.write(db, mark)
         const result = await work({ db, parts: this.parts, now, done })
         await this.#announce(db, done)
-        reached.end = { result, xid }
+        reached.end = { result }
       })
+      this.#marks.end(mark)
     } catch (error) {
+      if (!isConnectionLoss(error)) this.#marks.end(mark)
       // Once all is said, only the commit itself can fail: whether it did is not told when the connection breaks.
       if (!reached.end || !isConnectionLoss(error)) throw error
-      if (!(await this.#isCommitted(reached.end.xid, error))) throw error
+      if (!(await this.#isCommitted(mark, error))) throw error
     }
     if (!reached.end) throw new TypeError('a transaction has ended without its result')
     this.#listeners.tell(done)
@@ -81,31 +91,20 @@ export class PostgresDatabase implements Database {
   }
 
   /** What became of a transaction whose commit went unanswered. Throws StoreError `in_doubt` when that cannot be found out. */
-  async #isCommitted(xid: string, cause: unknown): Promise<boolean> {
-    const { clock, place } = this.#opened
+  async #isCommitted(mark: CommitMark, cause: unknown): Promise<boolean> {
+    const { clock, place, db } = this.#opened
     for (let look = 0; look < MOST_LOOKS; look++) {
       if (look > 0) await clock.sleep(LOOK_PAUSE_MS)
-      const state = await this.#stateOf(xid)
-      if (state === 'committed') return true
-      if (state === 'aborted') return false
+      try {
+        return await this.#marks.isCommitted(db, mark)
+      } catch (error) {
+        if (!isConnectionLoss(error)) throw error
+      }
     }
     const message =
       `PostgreSQL at ${place} was lost while a change was committed (${errorText(cause)}), and is not back: whether ` +
       'it was made is not known'
     throw new StoreError('in_doubt', message, { cause, retryable: true })
-  }
-
-  /** Undefined while the database is away, or does not know yet. */
-  async #stateOf(xid: string): Promise<string | undefined> {
-    try {
-      const { rows } = await sql<{ state: string }>`select pg_xact_status(${xid}::xid8) as state`.execute(
-        this.#opened.db,
-      )
-      return rows[0]?.state
-    } catch (error) {
-      if (isConnectionLoss(error)) return undefined
-      throw error
-    }
   }
 
   /** Tells the other replicas, at the moment of the commit. */
@@ -121,13 +120,14 @@ export class PostgresDatabase implements Database {
     if (voice !== this.#voice) this.#listeners.tell(ids)
   }
 
-  async read<Result>(work: (db: Db, parts: SqlParts) => Promise<Result>): Promise<Result> {
-    if (this.#closing) throw closed(this.#opened.place)
-    try {
-      return await work(this.#opened.db, this.parts)
-    } catch (error) {
-      throw storeErrorOf(this.#opened.place, error)
-    }
+  read<Result>(work: (db: Db, parts: SqlParts) => Promise<Result>): Promise<Result> {
+    return this.#work.run(async () => {
+      try {
+        return await work(this.#opened.db, this.parts)
+      } catch (error) {
+        throw storeErrorOf(this.#opened.place, error)
+      }
+    })
   }
 
   now(): Promise<number> {
@@ -143,29 +143,9 @@ export class PostgresDatabase implements Database {
   }
 
   close(): Promise<void> {
-    this.#closing ??= this.#close()
-    return this.#closing
+    return this.#work.close(async () => {
+      await this.#ear.stop()
+      await this.#opened.pool.end()
+    })
   }
-
-  async #close(): Promise<void> {
-    await this.#ear.stop()
-    // Waits for all that runs.
-    await this.#opened.pool.end()
-  }
-}
-
-interface Beginning {
-  readonly now: number
-  /** By which it can be found out later whether it was committed. */
-  readonly xid: string
-}
-
-async function begin(db: Db): Promise<Beginning> {
-  const { rows } = await sql<Beginning>`
-    select (extract(epoch from clock_timestamp()) * 1000)::bigint as now, pg_current_xact_id()::text as xid`.execute(
-    db,
-  )
-  const [row] = rows
-  if (!row) throw new TypeError('PostgreSQL did not say the time')
-  return row
 }

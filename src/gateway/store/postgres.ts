@@ -1,6 +1,7 @@
 import { Kysely, PostgresDialect, sql } from 'kysely'
 import type { ClientBase, ClientConfig } from 'pg'
 import type { Clock } from '../../util/clock.ts'
+import { forgetOldMarks } from './commit-marks.ts'
 import type { Database } from './database.ts'
 import { migrate } from './migrations.ts'
 import { type OpenedPostgres, PostgresDatabase } from './postgres-database.ts'
@@ -15,7 +16,7 @@ export interface PostgresSettings {
   readonly schema?: string | undefined
 }
 
-/** Oldest that has all that is asked of it: identities of transactions that tell whether they were committed. */
+/** Older ones are not tried: their makers have given them up. */
 const OLDEST_SERVER = 130_000
 const CONNECTIONS = 10
 const CONNECT_MS = 10_000
@@ -55,6 +56,7 @@ export async function openPostgres(settings: PostgresSettings, clock: Clock): Pr
   try {
     await checkServer(opened)
     await makeSchema(opened)
+    await forgetOldMarks(db)
     return new PostgresDatabase(opened)
   } catch (error) {
     await pool.end()

@@ -173,6 +173,14 @@ export interface WebhooksTable {
   next_at: number
 }
 
+/** Of PostgreSQL alone; see commit-marks.ts. */
+export interface CommitMarksTable {
+  readonly voice: string
+  readonly slot: number
+  token: string
+  at: number
+}
+
 /** The steps that made the schema what it is; see migrations.ts. */
 export interface SchemaVersionsTable {
   readonly version: number
@@ -182,6 +190,7 @@ export interface SchemaVersionsTable {
 
 export interface Tables {
   readonly schema_versions: SchemaVersionsTable
+  readonly commit_marks: CommitMarksTable
   readonly requests: RequestsTable
   readonly bodies: BodiesTable
   readonly answers: AnswersTable

@@ -53,7 +53,8 @@ export function lockFolder(dataDir: string): Disposable {
   const { DatabaseSync } = loadSqlite()
   const database = new DatabaseSync(path, { timeout: 0 })
   try {
-    database.exec('begin exclusive')
+    // Nothing is ever written to it: without this, an empty journal lies beside it.
+    database.exec('pragma journal_mode = memory; begin exclusive')
   } catch (error) {
     database.close()
     throw isLocked(error) ? inUse(dataDir, error) : error

@@ -8,11 +8,12 @@ import { systemCode } from '../../util/system-code.ts'
 import type { Database, Db, SqlParts, Tx } from './database.ts'
 import { DoneListeners } from './done-listeners.ts'
 import { isUpToDate, migrate } from './migrations.ts'
+import { OpenWork } from './open-work.ts'
 import type { Tables } from './schema.ts'
 import { sqliteParts } from './sql-parts.ts'
 import { NodeSqliteDialect } from './sqlite-driver.ts'
 import { DATABASE_FILE, lockFolder, makeDataFolder, makePrivateFile } from './sqlite-folder.ts'
-import { closed, StoreError } from './store-error.ts'
+import { StoreError } from './store-error.ts'
 
 export interface SqliteSettings {
   readonly dataDir: string
@@ -118,10 +119,11 @@ class SqliteDatabase implements Database {
   readonly parts: SqlParts
   readonly #opened: Opened
   readonly #listeners = new DoneListeners()
-  #closing: Promise<void> | undefined
+  readonly #work: OpenWork
 
   constructor(opened: Opened) {
     this.#opened = opened
+    this.#work = new OpenWork(opened.path)
     this.parts = sqliteParts(() => opened.clock.now())
   }
 
@@ -139,9 +141,7 @@ class SqliteDatabase implements Database {
   }
 
   #whileOpen<Result>(work: () => Promise<Result>): Promise<Result> {
-    const { path } = this.#opened
-    if (this.#closing) return Promise.reject(closed(path))
-    return translatedLater(path, work)
+    return this.#work.run(() => translatedLater(this.#opened.path, work))
   }
 
   now(): Promise<number> {
@@ -153,15 +153,11 @@ class SqliteDatabase implements Database {
   }
 
   close(): Promise<void> {
-    this.#closing ??= this.#close()
-    return this.#closing
-  }
-
-  async #close(): Promise<void> {
-    const { db, held } = this.#opened
-    // There is one connection: whoever gets it is after all that runs.
-    await db.connection().execute(() => db.destroy())
-    giveBack(held)
+    return this.#work.close(async () => {
+      const { db, held } = this.#opened
+      await db.destroy()
+      giveBack(held)
+    })
   }
 }
 

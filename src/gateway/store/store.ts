@@ -58,7 +58,7 @@ export interface GatewayStore {
   accept(arrivals: readonly Arrival[], limits: AcceptLimits): Promise<readonly Acceptance[]>
   /** The callers of these requests are gone, or were told to come back: anyone may re-attach. */
   letGo(ids: readonly string[], replica: string): Promise<void>
-  /** The answers went out whole. */
+  /** The answers went out whole. The claim time runs from the first time that this is said of an answer. */
   delivered(ids: readonly string[]): Promise<void>
   request(id: string, tenant: string): Promise<StoredRequest | undefined>
   /** Of whatever tenant; those that are not there are left out. */
@@ -90,11 +90,14 @@ export interface GatewayStore {
   dueBatches(limit: number): Promise<readonly GatewayBatch[]>
   /** All that are not `done`, oldest first. */
   openBatches(): Promise<readonly GatewayBatch[]>
-  /** Undefined when another has a claim that lasts. */
+  /** Undefined when there is a claim that lasts, be it of the same replica, and for a batch that is done. */
   claim(batch: number, replica: string, leaseMs: number): Promise<ClaimedBatch | undefined>
   /** Makes a claim last. False when it is lost. */
   renew(batch: number, epoch: number, leaseMs: number): Promise<boolean>
-  /** The batch as it is then; undefined when the claim is lost, and nothing was changed. */
+  /**
+   * The batch as it is then; undefined when the claim is lost, and nothing was changed. A batch cannot be `done` while a
+   * request waits for it: that throws StoreError `unfinished_batch`.
+   */
   change(batch: number, epoch: number, change: BatchChange): Promise<GatewayBatch | undefined>
   /** Gives the claim up. */
   release(batch: number, epoch: number, nextAt: number): Promise<void>
@@ -104,12 +107,14 @@ export interface GatewayStore {
   waitingFor(batch: number): Promise<readonly string[]>
   /**
    * Puts on record what became of lines of a batch: of each request only while it waits for this batch (`stray`: while
-   * it is not done and not in another batch's hands after all). Gives the ids that it was put on record for; undefined
-   * when the claim is lost.
+   * it is queued, or waits for the batch that the stray was an attempt at; only ends count). The first outcome for a
+   * request wins; one that was cancelled meanwhile is charged and stays as it is. Gives the ids that it was put on
+   * record for; undefined when the claim is lost. What is to be sent again and cannot be paid for once more ends with
+   * an error of its own (429 `spend_limit_reached`).
    */
   settle(batch: number, epoch: number, outcomes: readonly Outcome[]): Promise<readonly string[] | undefined>
   settleStray(tag: string, outcomes: readonly Outcome[]): Promise<readonly string[]>
-  /** Puts all that still waits for a batch back into the queue, by another route if one is given. */
+  /** Puts all that still waits for a batch back into the queue; by another route, if one is given and can be paid for. */
   requeue(
     batch: number,
     epoch: number,
@@ -141,14 +146,14 @@ export interface GatewayStore {
   ): Promise<readonly StoredRequest[]>
   /** How long the newest batches took that were carried out, from cut to done, in milliseconds; the newest first. */
   batchTimes(limit: number): Promise<readonly number[]>
-  /** Sends waiting requests another way; only those that are still `queued`. */
+  /** Sends waiting requests another way; only those that are still `queued`, and whose tenants can pay for it: it gives which. */
   reroute(ids: readonly string[], route: Route): Promise<readonly string[]>
   /** Takes requests that are to be called, the oldest and most urgent first, and marks them as sent with a lease. */
   takeCalls(limit: number, replica: string, leaseMs: number): Promise<readonly TakenCall[]>
   /** False when another has taken it since. */
   settleCall(epoch: number, outcome: Outcome): Promise<boolean>
   renewCalls(ids: readonly string[], replica: string, leaseMs: number): Promise<void>
-  /** Calls whose replica is gone: whether they were carried out is unknown. They are charged at the most and queued again; gives how many. */
+  /** Calls whose replica is gone: whether they were carried out is unknown. They are charged at the most, count as tried, and are queued again, some hundreds at a time; gives how many. */
   recoverCalls(): Promise<number>
 
   // --- access
@@ -169,15 +174,16 @@ export interface GatewayStore {
   quota<Result>(
     change: (board: QuotaBoard) => { readonly board: QuotaBoard; readonly result: Result },
   ): Promise<Result>
-  /** Models that the server refused to batch, with its words. */
+  /** Models that the server refused to batch, with its words, by endpoint and model with a space between. */
   refusedModels(): Promise<ReadonlyMap<string, string>>
   refuseModel(endpoint: string, model: string, message: string): Promise<void>
 
   // --- after the work
+  /** Takes webhooks that are due: for so long nobody else gets them. */
   dueWebhooks(limit: number, replica: string, leaseMs: number): Promise<readonly DueWebhook[]>
   /** `nextAt` undefined: it is over, delivered or given up. */
   webhookTried(request: string, nextAt: number | undefined): Promise<void>
-  /** Forgets what is done and older than `beforeMs`, a bounded number at a time; gives how many requests. */
+  /** Forgets what was done before `beforeMs` (milliseconds since 1970), a bounded number at a time; gives how many requests. */
   forget(beforeMs: number, limit: number): Promise<number>
   counts(): Promise<StoreCounts>
   close(): Promise<void>

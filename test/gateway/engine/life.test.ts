@@ -40,7 +40,9 @@ describe('requests', () => {
     await world.finish()
     expect(linesOf(world).sort()).toEqual([2, 2, 2, 2, 2, 3])
     const answers = await world.store.answers(world.ids)
-    expect([...answers.values()].every(({ status, ending }) => status === 200 && ending === 'succeeded')).toBe(true)
+    expect(
+      [...answers.values()].every(({ status, ending }) => status === 200 && ending === 'succeeded'),
+    ).toBe(true)
     expect((await world.store.remoteBatches('acme', { limit: 10 }))?.items).toHaveLength(1)
   })
 
@@ -93,7 +95,7 @@ describe('a batch is cut', () => {
     const embeddings = { endpoint: '/v1/embeddings', model: 'text-embedding-3-small' } as const
     await world.ask(engine, ...many(5, { ...embeddings, arrival: { inputs: 20_000 } }))
     await world.finish()
-    expect(linesOf(world)).toEqual([2, 2, 1])
+    expect(linesOf(world).sort()).toEqual([1, 2, 2])
   })
 
   test('by a flush, of one tenant or of all', async () => {

@@ -19,11 +19,15 @@ import { openStore } from '../../../src/gateway/store/open-store.ts'
 import type { GatewayStore } from '../../../src/gateway/store/store.ts'
 import { OpenAIRemoteApi } from '../../../src/openai/remote-api.ts'
 import type { Endpoint } from '../../../src/openai/wire.ts'
+import { type Clock, systemClock } from '../../../src/util/clock.ts'
 import type { Fetch } from '../../../src/util/fetch.ts'
 import { Secret } from '../../../src/util/secret.ts'
+import { hurryBackoffs } from '../../support/fault-world.ts'
 import { arrivalOf } from '../../support/gateway-stores.ts'
 import { uploadingAtOnce } from '../../support/upload-at-once.ts'
-import { VirtualClock } from '../../support/virtual-clock.ts'
+import { clockOfFastDisk, VirtualClock } from '../../support/virtual-clock.ts'
+
+import { Mortal } from './mortal.ts'
 
 export const BASE_URL = 'http://api.test/v1'
 const MINUTE_MS = 60_000
@@ -54,11 +58,13 @@ export interface WorldOptions {
   readonly emulator?: EmulatorOptions
   readonly settings?: Partial<GatewaySettings>
   readonly engine?: Partial<EngineOptions>
-  /** Between the engine and its store. */
-  readonly wrap?: (store: GatewayStore) => GatewayStore
-  readonly clock?: VirtualClock
+  readonly clock?: Clock
+  /** How long the wait for something to happen is between two looks, in milliseconds. Default: a second. */
+  readonly stepMs?: number
   /** Default: a new SQLite folder. */
   readonly store?: GatewayStore
+  /** How long a call may take, in milliseconds of real time. Default: a minute. */
+  readonly timeoutMs?: number
   /** Between the engine and the server. */
   readonly fetch?: (next: Fetch) => Fetch
 }
@@ -137,9 +143,12 @@ export function asked(question: Asked): Arrival {
   })
 }
 
+/** What is between an engine and the world, as long as its process is as it should be: nothing. */
+export type Between = Pick<Mortal, 'store' | 'fetch'>
+
 /** A server, a store, a clock, and engines on them, one after another or at once. */
 export class World implements AsyncDisposable {
-  readonly clock: VirtualClock
+  readonly clock: Clock
   readonly dir = mkdtempSync(join(tmpdir(), 'nightshift-engine-'))
   readonly logs: LogLine[] = []
   readonly made: Made[] = []
@@ -158,10 +167,12 @@ export class World implements AsyncDisposable {
 
   constructor(options: WorldOptions = {}) {
     this.#options = options
-    this.clock = options.clock ?? new VirtualClock()
+    this.clock = options.clock ?? clockOfFastDisk()
   }
 
   static async open(options: WorldOptions = {}): Promise<World> {
+    // Real time is not to be hurried.
+    if (options.clock !== systemClock) hurryBackoffs()
     const world = new World(options)
     const dataDir = join(world.dir, 'store')
     world.#store = options.store ?? (await openStore({ kind: 'sqlite', dataDir, serve: true }, world.clock))
@@ -198,16 +209,13 @@ export class World implements AsyncDisposable {
     })
   }
 
-  /** A new engine on the store, with what may be between them. */
-  engine(
-    over: Partial<EngineOptions> = {},
-    wrap = this.#options.wrap ?? ((store: GatewayStore) => store),
-  ): Engine {
+  /** A new engine on the store, with what may be between them. A mortal one ends at some moment. */
+  engine(over: Partial<EngineOptions> = {}, process: Between = new Mortal()): Engine {
     const { clock, settings } = this
     const replica = `rep_${++this.#replicas}`
     const engine = createEngine({
-      store: wrap(this.store),
-      api: this.api(),
+      store: process.store(this.store),
+      api: this.api(process),
       settings,
       clock,
       log: this.log,
@@ -220,11 +228,13 @@ export class World implements AsyncDisposable {
     return engine
   }
 
-  api(): OpenAIRemoteApi {
+  api(process: Between = new Mortal()): OpenAIRemoteApi {
     const { clock } = this
-    const send = uploadingAtOnce((input, init) => this.emulator.fetch(input, init), clock)
-    const fetch = this.#options.fetch?.(send) ?? send
-    return new OpenAIRemoteApi({ apiKey: 'sk-test', baseURL: BASE_URL, fetch, timeoutMs: MINUTE_MS, clock })
+    const { timeoutMs = MINUTE_MS } = this.#options
+    const direct: Fetch = (input, init) => this.emulator.fetch(input, init)
+    const send = clock instanceof VirtualClock ? uploadingAtOnce(direct, clock) : direct
+    const fetch = process.fetch(this.#options.fetch?.(send) ?? send)
+    return new OpenAIRemoteApi({ apiKey: 'sk-test', baseURL: BASE_URL, fetch, timeoutMs, clock })
   }
 
   get log(): Log {
@@ -253,10 +263,12 @@ export class World implements AsyncDisposable {
 
   /** Lets time pass until all that was asked has ended. Fails after so much of it. */
   async finish(ids: readonly string[] = this.ids, mostMs = 4 * 24 * 60 * MINUTE_MS): Promise<void> {
-    const end = this.clock.now() + mostMs
+    const { stepMs = 1_000 } = this.#options
+    const begun = this.clock.now()
+    const end = begun + mostMs
     while ((await this.store.finishedAmong(ids)).length < ids.length) {
       if (this.clock.now() > end) throw new Error(`not finished: ${await this.#report(ids)}`)
-      await this.clock.sleep(1_000)
+      await this.clock.sleep(stepMs + (this.clock.now() - begun) / 50)
     }
   }
 
@@ -273,7 +285,7 @@ export class World implements AsyncDisposable {
       (await this.store.openBatches()).length > 0 || (await this.store.litter(1)).length > 0
     while (await isOpen()) {
       if (this.clock.now() > end) throw new Error(`not settled: ${await this.#report([])}`)
-      await this.clock.sleep(1_000)
+      await this.clock.sleep(this.#options.stepMs ?? 1_000)
     }
   }
 
@@ -294,8 +306,7 @@ export class World implements AsyncDisposable {
 
   /** Names of the gateway's files at the server. */
   async remoteFiles(): Promise<string[]> {
-    const response = await this.emulator.fetch(`${BASE_URL}/files`)
-    const { data } = fileList.parse(await response.json())
+    const { data } = fileList.parse(await this.#peek('files'))
     return data.map(({ filename }) => filename).filter((name) => !name.startsWith('other-'))
   }
 
@@ -307,9 +318,19 @@ export class World implements AsyncDisposable {
   }
 
   async #isLive(id: string): Promise<boolean> {
-    const response = await this.emulator.fetch(`${BASE_URL}/batches/${id}`, { headers: { peek: '1' } })
-    const { status } = z.object({ status: z.string() }).parse(await response.json())
+    const { status } = z.object({ status: z.string() }).parse(await this.#peek(`batches/${id}`))
     return !['completed', 'failed', 'expired', 'cancelled'].includes(status)
+  }
+
+  /** What the server says, whatever faults it was told to have. */
+  async #peek(path: string): Promise<unknown> {
+    for (let tries = 0; tries < 20; tries++) {
+      const response = await this.emulator
+        .fetch(`${BASE_URL}/${path}`, { headers: { peek: '1' } })
+        .catch(() => undefined)
+      if (response?.ok) return await response.json()
+    }
+    throw new Error(`the server does not say ${path}`)
   }
 
   async close(engine: Engine): Promise<void> {

@@ -199,6 +199,19 @@ export const acceptingContract = (rig: StoreRig) => {
       ])
     })
 
+    test('an answer that is too old for the cache is left to whoever it is being delivered to', async () => {
+      await using store = await rig.newStore()
+      await store.heartbeat('rep_1', LONG_MS)
+      const [id = ''] = await accepted(store, { fingerprint: 'same', mode: 'sync', holder: 'rep_1' })
+      const { number, epoch } = await claimedBatch(store)
+      await store.settle(number, epoch, [endOf(id)])
+      const { finishedAt = 0 } = (await store.request(id, 'default')) ?? {}
+      while ((await store.now()) <= finishedAt);
+      expect(await store.accept([same({ mode: 'sync', cacheMs: 0.001 })], NO_LIMITS)).toMatchObject([
+        { kind: 'new' },
+      ])
+    })
+
     test('a request that was cancelled is nobody’s answer', async () => {
       await using store = await rig.newStore()
       const [id = ''] = await accepted(store, { fingerprint: 'same' })

@@ -293,6 +293,22 @@ export const batchesContract = (rig: StoreRig) => {
       expect(await store.requeue(number, epoch, 'nothing')).toBe(0)
     })
 
+    test('tells how long those took that were carried out, the newest first', async () => {
+      await using store = await rig.newStore()
+      const ended = ['completed', 'failed', 'expired', undefined]
+      for (const status of ended) {
+        await accepted(store, {})
+        const { number, epoch } = await claimedBatch(store)
+        await store.requeue(number, epoch, 'nothing')
+        const done = await store.change(number, epoch, { phase: 'done', status })
+        expect(done).toMatchObject({ phase: 'done', status })
+      }
+      const batches = await store.batchTimes(9)
+      expect(batches).toHaveLength(2)
+      expect(batches.every((ms) => ms >= 0 && ms < LONG_MS)).toBe(true)
+      expect(await store.batchTimes(1)).toHaveLength(1)
+    })
+
     test('is listed by its remote id, newest first, to its own tenant', async () => {
       await using store = await rig.newStore()
       await accepted(store, {}, {}, {}, {}, { tenant: 'other' })

@@ -90,10 +90,14 @@ export const callsContract = (rig: StoreRig) => {
         { deadlineAt: now + 40_000, route: 'direct' },
         { deadlineAt: now + 40_000, priority: 'low' },
         { deadlineAt: now + LONG_MS },
+        { deadlineAt: now - 1 },
         {},
       )
       expect(await store.pressed(60_000, 9)).toMatchObject([{ id: soon }, { id: later }])
-      expect(await store.pressed(60_000, 1)).toMatchObject([{ id: soon }])
+      const [first, ...none] = await store.pressed(60_000, 1)
+      expect([first?.id, none]).toEqual([soon, []])
+      expect(await store.pressed(60_000, 1, first)).toMatchObject([{ id: later }])
+      expect(await store.pressed(60_000.5, 9, { id: later, deadlineAt: now + 50_000 })).toEqual([])
       expect(await store.pressed(1000, 9)).toEqual([])
       expect(await store.reroute([soon, later], 'direct')).toEqual([later, soon])
       expect(await store.pressed(60_000, 9)).toEqual([])

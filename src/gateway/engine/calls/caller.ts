@@ -67,7 +67,7 @@ export class Caller {
     { tier, sentAtMs }: { readonly tier: Tier; readonly sentAtMs: number },
   ): Outcome {
     const { model } = request
-    const { settings, valuer, time, clock } = this.#context
+    const { settings, valuer, time, clock, log } = this.#context
     const failure = failureOf(answer)
     const refusal = tier === 'flex' && failure ? flexRefusal(failure) : undefined
     const note = this.#noteOf(request, answer)
@@ -78,7 +78,7 @@ export class Caller {
     this.#knowledge.note(note)
     if (tier === 'flex' && !failure) this.#knowledge.flexWorked(model)
     const { failing, keyWorks } = this.#knowledge
-    return afterCall(request, answer, {
+    const outcome = afterCall(request, answer, {
       nowMs: time.now(),
       sentAtMs,
       maxAttempts: settings.maxAttempts,
@@ -87,6 +87,9 @@ export class Caller {
       pauseMs: this.#knowledge.pauseMs(clock.now()),
       valuer,
     })
+    if (outcome.kind === 'again' && failure?.refusal === 'key')
+      log.error('upstream_key_refused', { status: failure.status, code: failure.code })
+    return outcome
   }
 
   #noteOf({ id }: StoredRequest, answer: CallAnswer): CallNote {

@@ -84,6 +84,7 @@ class CallLoops implements CallRunner {
     return nextMs
   }
 
+  /** Says that what is under way still is. */
   async #renew(): Promise<number> {
     const ids = [...this.#active.keys()].map(({ request }) => request.id)
     if (ids.length > 0) await this.#context.store.renewCalls(ids, this.#context.replica, LEASE_MS)
@@ -112,6 +113,8 @@ class CallLoops implements CallRunner {
     const now = clock.now()
     if (now - this.#sweptMs < SWEEP_MS && now >= this.#sweptMs) return
     await time.refresh()
+    // After the machine was asleep, its own calls look as if nobody made them.
+    await this.#renew()
     const recovered = await store.recoverCalls()
     this.#sweptMs = now
     if (recovered > 0) log.warn('calls_recovered', { requests: recovered })

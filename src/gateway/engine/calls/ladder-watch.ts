@@ -23,8 +23,9 @@ export class LadderWatch {
   readonly #knowledge: CallKnowledge
   readonly #inFlight: () => number
   #batchTimes: readonly number[] = []
-  /** Requests that were said to be held back by their budget. */
-  #told = new Set<string>()
+  /** Requests and batches that were said to be held back by their budgets. */
+  #told: ReadonlySet<string> = new Set()
+  #toldBatches: ReadonlySet<number> = new Set()
 
   /** `inFlight`: calls on the wire. */
   constructor(context: CallContext, knowledge: CallKnowledge, inFlight: () => number) {
@@ -109,18 +110,29 @@ export class LadderWatch {
   }
 
   async #lookAtBatches(): Promise<number> {
-    const { store, log } = this.#context
     let nextMs = LOOK_MS
-    for (const batch of await store.openBatches()) {
+    const told = new Set<number>()
+    for (const batch of await this.#context.store.openBatches()) {
       const pressed = pressedOf(batch)
       if (!pressed) continue
       const rung = batchRung(pressed, this.factsFor(batch, this.#inFlight()))
       nextMs = Math.min(nextMs, rung.nextLookMs)
-      if (!rung.isToBeCancelled || !(await this.#hasClimbers(batch))) continue
-      await store.askCancel(batch.number, 'deadline')
-      log.info('deadline_cancel', { batch: batch.number, requests: batch.live })
+      if (rung.isToBeCancelled) await this.#callBack(batch, told)
     }
+    this.#toldBatches = told
     return nextMs
+  }
+
+  async #callBack(batch: GatewayBatch, told: Set<number>): Promise<void> {
+    const { store, log } = this.#context
+    const { number, live } = batch
+    if (await this.#hasClimbers(batch)) {
+      await store.askCancel(number, 'deadline')
+      log.info('deadline_cancel', { batch: number, requests: live })
+      return
+    }
+    told.add(number)
+    if (!this.#toldBatches.has(number)) log.warn('deadline_unaffordable', { batch: number, requests: live })
   }
 
   /** Whether any of its requests would be called by itself: a batch of those that cannot is the best there is for them. */

@@ -88,16 +88,13 @@ function refuseWebPages(header: HeaderReader): void {
   const origin = header('origin')
   const host = header('host')
   const isOwn =
-    (origin === undefined || isLocal(hostOfUrl(origin))) &&
-    (host === undefined || isLocal(hostOfUrl(`http://${host}`)))
+    (origin === undefined || isLocalOrigin(origin)) && (host === undefined || LOCAL_HOST.test(host))
   if (isOwn) return
   const message =
     'Without a key, only this machine is served, under its own name (localhost). Set a key to serve others.'
   throw new HttpError(403, 'not_this_machine', message)
 }
 
-const hostOfUrl = (url: string): string | undefined => URL.parse(url)?.hostname
+const LOCAL_HOST = /^(([\w-]+\.)*localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?$/i
 
-const isLocal = (host: string | undefined): boolean =>
-  host !== undefined &&
-  (/^(.+\.)?localhost$/.test(host) || host === '[::1]' || /^127\.\d+\.\d+\.\d+$/.test(host))
+const isLocalOrigin = (origin: string): boolean => LOCAL_HOST.test(origin.replace(/^https?:\/\//i, ''))

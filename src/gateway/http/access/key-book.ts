@@ -36,7 +36,7 @@ export class KeyBook {
 
   /** Undefined: one that was never given limits. */
   async tenant(name: string): Promise<Tenant | undefined> {
-    const { tenants } = await this.#page.get(FRESH_MS)
+    const { tenants } = this.#page.fresh(FRESH_MS) ?? (await this.#page.get(FRESH_MS))
     return tenants.get(name)
   }
 }

@@ -1,7 +1,8 @@
 /** What is left of a number of calls a minute; made anew when the number changes. */
 export interface Bucket {
   readonly perMinute: number
-  readonly tokens: number
+  /** In parts of a call, of which it has 60,000: each millisecond brings as many as calls are allowed in a minute. */
+  readonly parts: number
   readonly at: number
 }
 
@@ -16,25 +17,24 @@ export interface Draw {
   readonly fullMs: number
 }
 
-const MINUTE_MS = 60_000
+const CALL = 60_000
 
 /** Takes one call out of the bucket, which fills evenly and holds a minute's worth. */
 export function draw(before: Bucket | undefined, perMinute: number, nowMs: number): Draw {
-  const perMs = perMinute / MINUTE_MS
   const there = filled(before, perMinute, nowMs)
-  const allowed = there >= 1
-  const tokens = allowed ? there - 1 : there
+  const allowed = there >= CALL
+  const parts = allowed ? there - CALL : there
   return {
-    bucket: { perMinute, tokens, at: nowMs },
+    bucket: { perMinute, parts, at: nowMs },
     allowed,
-    remaining: Math.floor(tokens),
-    waitMs: tokens >= 1 ? 0 : Math.ceil((1 - tokens) / perMs),
-    fullMs: Math.ceil((perMinute - tokens) / perMs),
+    remaining: Math.floor(parts / CALL),
+    waitMs: Math.ceil(Math.max(0, CALL - parts) / perMinute),
+    fullMs: Math.ceil((perMinute * CALL - parts) / perMinute),
   }
 }
 
 function filled(before: Bucket | undefined, perMinute: number, nowMs: number): number {
-  if (!before || before.perMinute !== perMinute) return perMinute
-  const passed = Math.max(0, nowMs - before.at)
-  return Math.min(perMinute, before.tokens + (passed * perMinute) / MINUTE_MS)
+  if (before?.perMinute !== perMinute) return perMinute * CALL
+  const passedMs = Math.max(0, nowMs - before.at)
+  return Math.min(perMinute * CALL, before.parts + passedMs * perMinute)
 }

@@ -5,7 +5,8 @@ import { assertNever } from '../../../util/exhaustive.ts'
 import { prepareBody } from '../../body/prepare-body.ts'
 import type { RefusedModels } from '../../body/unbatchable.ts'
 import type { Acceptance, Arrival } from '../../domain/arrival.ts'
-import type { QueueGroup, StoredAnswer } from '../../domain/request.ts'
+import type { StoredAnswer } from '../../domain/request.ts'
+import type { Arrived } from '../../engine/engine.ts'
 import type { GatewaySettings } from '../../settings.ts'
 import type { Caller } from '../access/access.ts'
 import { type CallWishes, readWishes } from '../call-wishes.ts'
@@ -50,8 +51,8 @@ export interface InferenceParts {
   readonly answers: (ids: readonly string[]) => Promise<ReadonlyMap<string, StoredAnswer>>
   readonly refusedModels: Remembered<RefusedModels>
   readonly advice: RouteAdvice
-  /** Requests of this group were put on record. */
-  readonly arrived: (group: QueueGroup) => void
+  /** A request was put on record. */
+  readonly arrived: (request: Arrived) => void
   /** So long it took until a call was on record. */
   readonly onAccepted: (kind: string, ms: number) => void
   readonly replica: string
@@ -98,10 +99,11 @@ export class Inference {
       if (waiter) this.#parts.room.forget(waiter)
       return this.#stored(taken)
     }
-    if (waiter)
-      return taken.form.isStreamed && wishes.mode === 'sync'
-        ? this.#stream(taken, waiter)
-        : this.#hold(taken, waiter)
+    if (waiter) {
+      taken.line.dropHeaders()
+      const isStream = taken.form.isStreamed && wishes.mode === 'sync'
+      return isStream ? this.#stream(taken, waiter) : this.#hold(taken, waiter)
+    }
     if (wishes.mode === 'async') return queued(taken)
     return pendingReply(accepted.id, taken.form, { nowMs: this.#parts.clock.now(), returns: false })
   }

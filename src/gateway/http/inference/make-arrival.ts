@@ -32,27 +32,50 @@ export function makeArrival(facts: ArrivalFacts, advice: RouteAdvice): Arrival {
   const { id, tenant, prepared, wishes, holder, claimMs, nowMs } = facts
   const { endpoint, model, fingerprint, bodyText, lineBytes, inputs, tokens } = prepared
   const { deadlineAt, priority, mode, idempotencyKey, maxNanoUsd, webhook, cacheMs } = wishes
-  const route = advice.route({ priority, deadlineAt, nowMs })
-  const mostNanoUsd = advice.mostNanoUsd(model, route, tokens, nowMs)
-  if (maxNanoUsd !== undefined) checkCost(maxNanoUsd, mostNanoUsd, model)
+  const most = (route: Route) => advice.mostNanoUsd(model, route, tokens, nowMs)
+  const mostDirectlyNanoUsd = most('direct')
+  const wanted = advice.route({ priority, deadlineAt, nowMs })
+  const route = isWithin(maxNanoUsd, wanted === 'batch' ? 0 : mostDirectlyNanoUsd) ? wanted : 'batch'
+  const mostNanoUsd = route === 'direct' ? mostDirectlyNanoUsd : most(route)
+  if (!isWithin(maxNanoUsd, mostNanoUsd)) throw tooDear(maxNanoUsd, mostNanoUsd, model)
   return {
-    ...{ id, tenant, endpoint, model, hasDeadline: deadlineAt !== undefined },
-    ...{ fingerprint, bodyText, lineBytes, inputs, tokens },
+    id,
+    tenant,
+    endpoint,
+    model,
+    hasDeadline: deadlineAt !== undefined,
+    fingerprint,
+    bodyText,
+    lineBytes,
+    inputs,
+    tokens,
     mostNanoUsd,
-    mostDirectlyNanoUsd: advice.mostNanoUsd(model, 'direct', tokens, nowMs),
-    ...{ idempotencyKey, mode, priority, route, deadlineAt, maxNanoUsd, webhook, holder, cacheMs, claimMs },
+    mostDirectlyNanoUsd,
+    idempotencyKey,
+    mode,
+    priority,
+    route,
+    deadlineAt,
+    maxNanoUsd,
+    webhook,
+    holder,
+    cacheMs,
+    claimMs,
   }
 }
 
-const usd = (nano: number): string => `${nano / 1e9} USD`
+/** What may cost more than its caller allows by a call goes by batch. */
+const isWithin = (max: number | undefined, most: number | undefined): boolean =>
+  max === undefined || (most !== undefined && most <= max)
 
-function checkCost(max: number, most: number | undefined, model: string): void {
-  if (most !== undefined && most <= max) return
+const usd = (nano = 0): string => `${nano / 1e9} USD`
+
+function tooDear(max: number | undefined, most: number | undefined, model: string): HttpError {
   const message =
     most === undefined
       ? `What the request may cost cannot be told: it has no limit of output tokens, or '${model}' has no known price. Set a limit, or leave out X-Nightshift-Max-Cost.`
       : `The request may cost up to ${usd(most)}, and X-Nightshift-Max-Cost allows ${usd(max)}. Set a lower limit of output tokens, or allow more.`
-  throw new HttpError(400, 'max_cost_exceeded', message, {
+  return new HttpError(400, 'max_cost_exceeded', message, {
     param: 'x-nightshift-max-cost',
     headers: STAY_AWAY,
   })

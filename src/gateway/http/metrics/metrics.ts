@@ -22,40 +22,43 @@ export interface Ended {
   readonly directNanoUsd: number | undefined
 }
 
+/** Amounts are added up in whole nano-USD, and shown in USD. */
+const NANO = 1e9
+
 /** What this process counts. Counts begin with it: Prometheus adds up over restarts and replicas. */
 export class Metrics {
-  readonly #responses = new Counter()
-  readonly #acceptances = new Counter()
+  readonly #responses = new Counter(['route', 'status'])
+  readonly #acceptances = new Counter(['kind'])
   readonly #accepting = new Histogram()
-  readonly #ended = new Counter()
-  readonly #cost = new Counter()
-  readonly #direct = new Counter()
-  readonly #upstream = new Counter()
-  readonly #storeErrors = new Counter()
+  readonly #ended = new Counter(['ending', 'route'])
+  readonly #cost = new Counter(['route'], NANO)
+  readonly #direct = new Counter(['route'], NANO)
+  readonly #upstream = new Counter(['kind', 'result'])
+  readonly #storeErrors = new Counter(['code'])
 
   /** A call was answered. `route`: the pattern of its path, of which there are few. */
   answered(route: string, status: number): void {
-    this.#responses.add({ route, status: String(status) })
+    this.#responses.add([route, String(status)])
   }
 
   accepted(kind: string, ms: number): void {
-    this.#acceptances.add({ kind })
+    this.#acceptances.add([kind])
     this.#accepting.observe(ms / 1000)
   }
 
   ended({ ending, route, costNanoUsd, directNanoUsd }: Ended): void {
-    this.#ended.add({ ending, route })
+    this.#ended.add([ending, route])
     if (costNanoUsd === undefined) return
-    this.#cost.add({ route }, costNanoUsd / 1e9)
-    this.#direct.add({ route }, (directNanoUsd ?? costNanoUsd) / 1e9)
+    this.#cost.add([route], costNanoUsd)
+    this.#direct.add([route], directNanoUsd ?? costNanoUsd)
   }
 
   upstreamCall(kind: string, result: string): void {
-    this.#upstream.add({ kind, result })
+    this.#upstream.add([kind, result])
   }
 
   storeError(code: string): void {
-    this.#storeErrors.add({ code })
+    this.#storeErrors.add([code])
   }
 
   /** The page, in Prometheus' text format. */

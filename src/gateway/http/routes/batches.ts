@@ -1,8 +1,9 @@
+import { RemoteError } from '../../../errors.ts'
 import type { GatewayBatch } from '../../domain/batch.ts'
 import type { Engine } from '../../engine/engine.ts'
 import type { GatewayStore } from '../../store/store.ts'
 import type { Caller } from '../access/access.ts'
-import { HttpError } from '../http-error.ts'
+import { HttpError, STAY_AWAY } from '../http-error.ts'
 import { jsonReply, type Reply } from '../reply.ts'
 
 export interface BatchRoutesParts {
@@ -42,7 +43,13 @@ export class BatchRoutes {
   }
 
   async cancel(id: string, { tenant }: Caller): Promise<Reply> {
-    return batchReply(id, await this.#parts.engine.cancel(tenant, id))
+    const { engine } = this.#parts
+    try {
+      return batchReply(id, await engine.cancel(tenant, id))
+    } catch (error) {
+      if (!(error instanceof RemoteError) || !REFUSED.has(error.status ?? 0)) throw error
+      throw notCancellable(await engine.look(tenant, id), error)
+    }
   }
 }
 
@@ -71,6 +78,14 @@ const sketch = (batch: GatewayBatch) => ({
 
 const noBatch = (id: string, param: string): HttpError =>
   new HttpError(404, 'batch_not_found', `No batch found with id '${id}'.`, { param })
+
+/** What servers say of a batch that is over. */
+const REFUSED: ReadonlySet<number> = new Set([400, 409])
+
+const notCancellable = (batch: GatewayBatch | undefined, cause: RemoteError): HttpError => {
+  const message = `Cannot cancel a batch with status '${batch?.status ?? 'unknown'}'.`
+  return new HttpError(cause.status ?? 409, 'batch_not_cancellable', message, { cause, headers: STAY_AWAY })
+}
 
 const DEFAULT_LIMIT = 20
 const MOST_LIMIT = 100

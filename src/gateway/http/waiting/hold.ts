@@ -13,14 +13,11 @@ const MIN_MARGIN_MS = 250
 
 /**
  * How long a call is held, in milliseconds since it came in: until shortly before its client would give up, so that it
- * hears that it has to come back instead of a connection that breaks.
+ * hears that it has to come back instead of a connection that breaks. Who asks for a time has the patience for it.
  */
-export function holdMs(
-  { timeoutMs, waitMs = Number.POSITIVE_INFINITY }: Patience,
-  maxHoldMs: number,
-): number {
-  const borne = timeoutMs === undefined ? UNSAID_MS : timeoutMs - marginMs(timeoutMs)
-  return Math.max(0, Math.min(borne, waitMs, maxHoldMs))
+export function holdMs({ timeoutMs, waitMs }: Patience, maxHoldMs: number): number {
+  const borne = timeoutMs === undefined ? (waitMs ?? UNSAID_MS) : timeoutMs - marginMs(timeoutMs)
+  return Math.max(0, Math.min(borne, waitMs ?? borne, maxHoldMs))
 }
 
 const marginMs = (timeoutMs: number): number =>
