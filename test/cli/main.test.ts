@@ -33,12 +33,15 @@ describe('the program nightshift', { timeout: 60_000 }, () => {
     expect(stdout.split('\n').filter((line) => line.length > 95)).toEqual([])
   })
 
-  test.each(['status', 'explain', 'batches', 'files', 'wandb'])('has a help for %s', async (name) => {
-    const { code, stdout, stderr } = await runProgram(MAIN, [name, '--help'])
-    expect([code, stderr]).toEqual([0, ''])
-    expect(stdout).toContain(`nightshift ${name} `)
-    expect(stdout.split('\n').filter((line) => line.length > 80)).toEqual([])
-  })
+  test.concurrent.each(['status', 'explain', 'batches', 'files', 'wandb'])(
+    'has a help for %s',
+    async (name) => {
+      const { code, stdout, stderr } = await runProgram(MAIN, [name, '--help'])
+      expect([code, stderr]).toEqual([0, ''])
+      expect(stdout).toContain(`nightshift ${name} `)
+      expect(stdout.split('\n').filter((line) => line.length > 80)).toEqual([])
+    },
+  )
 
   test('ends with 0, 1 and 2, and one line on standard error', async () => {
     const dir = await finished()
