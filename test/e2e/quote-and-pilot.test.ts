@@ -76,7 +76,13 @@ async function onTerminal(args: readonly string[], answer: string) {
   const command = [process.execPath, DEMO, ...args].join(' ')
   const child = spawn('script', ['-qefc', command, '/dev/null'], {
     cwd: ROOT,
-    env: { PATH: process.env.PATH, HOME: process.env.HOME, TERM: 'xterm', WANDB_MODE: 'disabled', ...FROM_SOURCE },
+    env: {
+      PATH: process.env.PATH,
+      HOME: process.env.HOME,
+      TERM: 'xterm',
+      WANDB_MODE: 'disabled',
+      ...FROM_SOURCE,
+    },
   })
   let text = ''
   let isAsked = false

@@ -8,7 +8,7 @@ import { NAME } from './task-harness.ts'
 
 /** Figures that only a running process knows, and those that are unknown at times. */
 const OF_THE_RUN = /^(Pushed\/session_|Rate\/|Generation\/|Queue\/pool_len|Metrics\/processed_failed)/
-const NOT_ALWAYS = /^(Rate\/|Cost\/cap_usd|Queue\/pred_completion_ratio)/
+const NOT_ALWAYS = /^(Rate\/|Cost\/cap_usd|Queue\/pred_completion_ratio|Batch\/remote_requests_)/
 
 /** The rows of a file, checked to be numbered from 0 without a gap, with a `_runtime` that never falls. */
 export function soundNumbers(text: string): readonly HistoryRow[] {

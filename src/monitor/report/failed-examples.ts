@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import { failedLineSchema } from '../../requester/failed-line.ts'
 import type { FileSystem } from '../../state/file-system.ts'
 import { readLines } from '../../state/json-lines.ts'
 import { parsedJson } from '../../util/parsed-json.ts'
@@ -14,13 +14,6 @@ export interface FailureExample {
   /** The last reply, as JSON over several lines or as the text it was, cut; null when there was none. */
   readonly reply: string | null
 }
-
-const failedLineSchema = z.object({
-  key: z.string(),
-  reason: z.string(),
-  attempts: z.number(),
-  reply: z.unknown().optional(),
-})
 
 const MOST_REASON = 1_000
 const MOST_REPLY = 2_000

@@ -106,7 +106,10 @@ async function upsert(
     // Who knows nothing of the options, as `wandb sync` without what the run left, must not clear what is told of them.
     const isKnown = Object.keys(of.config).length > 0
     const config = isThere && of.runId === state.runId && !isKnown ? undefined : of.config
-    const path = await options.api.upsertRun({ ...runPath(of), entity: of.entity ?? entity }, { ...of, config })
+    const path = await options.api.upsertRun(
+      { ...runPath(of), entity: of.entity ?? entity },
+      { ...of, config },
+    )
     return { state: of, path }
   }
   try {
