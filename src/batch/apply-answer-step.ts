@@ -13,6 +13,7 @@ import {
   ImpossibleStep,
   judgedBy,
   leave,
+  moveCalls,
   plus,
   spent,
   sumOf,
@@ -22,25 +23,27 @@ import {
 import type { StepOf } from './steps.ts'
 import { initialState, type TaskState } from './task-state.ts'
 
+type Files = ReadonlyMap<number, QueueFile>
+
 export function sendRequests(state: TaskState, table: RequestTable, step: StepOf<'sent'>): TaskState {
-  for (const request of step.requests) table.set(request, { ...table.get(request), call: 'sent' })
+  const files = moveCalls(state, table, step.requests, 'sent')
   const spending = plus(state.spending, {
     sentRequests: step.requests.length,
     sentInputTokens: step.tokens?.input ?? 0,
     sentNanoUsd: step.expectedNanoUsd ?? 0,
   })
-  return { ...state, spending, files: reserving(state, step.file, step.reserved ?? 0) }
+  return { ...state, spending, files: reserving(files, step.file, step.reserved ?? 0) }
 }
 
 /** Calls whose answers were lost: they may have cost all that they could. They are on the wire no more: once is enough. */
 export function loseCalls(state: TaskState, table: RequestTable, step: StepOf<'uncertain'>): TaskState {
   const { requests, charged = 0, released = 0 } = step
-  for (const request of requests) table.set(request, { ...table.get(request), call: 'queued' })
+  const files = moveCalls(state, table, requests, 'queued')
   return {
     ...state,
     tally: plus(state.tally, { uncertain: requests.length }),
     spending: plus(state.spending, { uncertainNanoUsd: charged }),
-    files: reserving(state, step.file, -released),
+    files: reserving(files, step.file, -released),
   }
 }
 
@@ -56,13 +59,13 @@ function reserveForStray(state: TaskState, batchId: string, reserved: number): T
 }
 
 /** Queue files after so much more, or less, was set aside for one of them. */
-function reserving(state: TaskState, id: number, by: number): ReadonlyMap<number, QueueFile> {
-  const file = state.files.get(id)
-  return file && by !== 0 ? new Map(state.files).set(id, withReserved(file, by)) : state.files
+function reserving(files: Files, id: number, by: number): Files {
+  const file = files.get(id)
+  return file && by !== 0 ? new Map(files).set(id, withReserved(file, by)) : files
 }
 
 export function receive(state: TaskState, table: RequestTable, step: StepOf<'received'>): TaskState {
-  for (const request of step.requests ?? []) table.set(request, { ...table.get(request), call: 'received' })
+  const files = moveCalls(state, table, step.requests ?? [], 'received')
   const litter = step.litter ? new Set([...state.litter, ...step.litter]) : state.litter
   const file = state.files.get(step.file)
   const isBatch = file?.phase === 'ended'
@@ -72,7 +75,7 @@ export function receive(state: TaskState, table: RequestTable, step: StepOf<'rec
     savedNanoUsd: reused?.savedNanoUsd ?? 0,
   })
   const next = { ...state, spending, litter }
-  if (!isBatch) return { ...next, files: answered(state, step) }
+  if (!isBatch) return { ...next, files: answered(files, step) }
   const { reserved = 0, ...rest } = file
   const { answers, rates, safety } = step
   const received: QueueFile = {
@@ -82,16 +85,19 @@ export function receive(state: TaskState, table: RequestTable, step: StepOf<'rec
     ...(rates && { rates }),
     ...(safety !== undefined && { safety }),
   }
-  const files = new Map(state.files).set(file.id, received)
-  return { ...next, spending: plus(spending, { uncertainNanoUsd: isUnseen(file) ? reserved : 0 }), files }
+  return {
+    ...next,
+    spending: plus(spending, { uncertainNanoUsd: isUnseen(file) ? reserved : 0 }),
+    files: new Map(files).set(file.id, received),
+  }
 }
 
 /** Queue files after the answer to a direct call, or an answer that was there already. */
-function answered(state: TaskState, step: StepOf<'received'>): ReadonlyMap<number, QueueFile> {
-  const file = state.files.get(step.file)
-  if (!file) return state.files
+function answered(files: Files, step: StepOf<'received'>): Files {
+  const file = files.get(step.file)
+  if (!file) return files
   const settled = withReserved(file, -(step.released ?? 0))
-  return new Map(state.files).set(file.id, withAnswers(settled, step.usage, step.costNanoUsd ?? 0))
+  return new Map(files).set(file.id, withAnswers(settled, step.usage, step.costNanoUsd ?? 0))
 }
 
 /** It was, or may have been, worked on, and what came of it is nowhere to be seen. */

@@ -60,8 +60,12 @@ type Attempt = {
 /** As many are kept as tell what the next batch may take. */
 const KEPT_DURATIONS = 200
 
-const durationsWith = ({ batchDurationsMs }: TaskState, { tookMs }: StepOf<'ended'>): readonly number[] =>
-  tookMs === undefined ? batchDurationsMs : [...batchDurationsMs, tookMs].slice(-KEPT_DURATIONS)
+function durationsWith({ batchDurationsMs }: TaskState, step: StepOf<'ended'>): readonly number[] {
+  const { status, tookMs } = step
+  const isWhole = status === 'completed' || status === 'expired'
+  if (tookMs === undefined || !isWhole) return batchDurationsMs
+  return [...batchDurationsMs, tookMs].slice(-KEPT_DURATIONS)
+}
 
 /** What a batch counts against the limits of the task and of the run. */
 const pushed = ({ spending }: TaskState, { requests, tokens, expectedNanoUsd = 0 }: QueueFile, by: 1 | -1) =>

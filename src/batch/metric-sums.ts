@@ -1,6 +1,7 @@
 import { budgetOf } from './budget.ts'
-import type { MetricFacts } from './metric-facts.ts'
-import { holdsReused, inPhase, isUnpushed, type QueueFile } from './queue-file.ts'
+import type { BatchProgress, MetricFacts } from './metric-facts.ts'
+import { type FileIn, inPhase, isUnpushed, type QueueFile } from './queue-file.ts'
+import { requestPlaces } from './request-places.ts'
 
 /** What some queue files come to together. */
 export interface FileSum {
@@ -19,8 +20,8 @@ export interface FileSums {
   readonly open: FileSum & { readonly directNanoUsd: number }
   /** Closed to be sent as a batch, and not known to be at the server. */
   readonly unpushed: FileSum
-  /** At the server, or back from it with requests that have no verdict yet. */
-  readonly remote: FileSum & { readonly completed: number; readonly failed: number }
+  /** At the server, or back from it with requests that have no verdict yet; `answered` is undefined until the server told. */
+  readonly remote: FileSum & { readonly answered: BatchProgress | undefined }
   /** Direct sets that are not done. */
   readonly direct: FileSum
   /** See `Budget`. */
@@ -38,7 +39,6 @@ export interface MetricSource extends MetricFacts {
 const isOpen = inPhase('open')
 const isAtServer = inPhase('remote', 'ended', 'received')
 const isDirect = inPhase('direct')
-const isWaitedFor = inPhase('remote', 'ended', 'direct')
 
 const NOTHING: FileSum = {
   files: 0,
@@ -65,26 +65,34 @@ export function sumFiles({ state, progress, expectedNanoUsd }: MetricFacts): Fil
   })
   const open = files.filter(isOpen)
   const remote = files.filter(isAtServer)
-  const told = remote.map(({ id }) => progress.get(id))
+  const { queued, waiting, inFlight } = requestPlaces(state)
   return {
     open: { ...sum(open), directNanoUsd: total(open.map((file) => expectedNanoUsd(file, 'direct'))) },
     unpushed: sum(files.filter(isUnpushed)),
     remote: {
       ...sum(remote),
-      completed: total(told.map((one) => one?.completed ?? 0)),
-      failed: total(told.map((one) => one?.failed ?? 0)),
+      answered: together(remote.map((file) => progress.get(file.id) ?? known(file))),
     },
     direct: sum(files.filter(isDirect)),
     reservedNanoUsd: budgetOf(state).reservedNanoUsd,
-    ...places(state.counters.pending, files),
+    queued: queued + waiting,
+    inFlight,
   }
 }
 
-/** In no file is what waits for the answer to an identical request: it counts as queued. */
-function places(pending: number, files: readonly QueueFile[]): Pick<FileSums, 'queued' | 'inFlight'> {
-  const inFlight = total(files.filter(isWaitedFor).map(({ live }) => live))
-  const answered = files.filter((file) => file.phase === 'received' || holdsReused(file))
-  return { queued: pending - inFlight - total(answered.map(({ live }) => live)), inFlight }
+/** What needs no word of the server: nothing came of a batch without files, and what was received is on disk. */
+function known(file: FileIn<'remote' | 'ended' | 'received'>): BatchProgress | undefined {
+  if (file.phase === 'remote') return undefined
+  if (!file.outputFileId && !file.errorFileId) return { completed: 0, failed: 0 }
+  if (file.phase === 'ended' || file.answers === undefined) return undefined
+  return { completed: file.answers, failed: file.requests - file.answers }
+}
+
+/** Undefined as long as it is not known of all. */
+function together(batches: readonly (BatchProgress | undefined)[]): BatchProgress | undefined {
+  const told = batches.filter((one) => one !== undefined)
+  if (told.length < batches.length) return undefined
+  return { completed: total(told.map((one) => one.completed)), failed: total(told.map((one) => one.failed)) }
 }
 
 const total = (amounts: readonly number[]): number => amounts.reduce((sum, amount) => sum + amount, 0)

@@ -1,3 +1,4 @@
+import { hideSecrets } from '../util/option-names.ts'
 import type { MetricDefinition } from './metric-definition.ts'
 import type { MetricFacts } from './metric-facts.ts'
 import { type MetricSource, sumFiles } from './metric-sums.ts'
@@ -31,7 +32,7 @@ const MOST_PARAMS = 100
 const LONGEST_PARAM = 500
 const LONGEST_NAME = 100
 /** What may hold something secret is told to nobody. */
-const SECRET_NAME = /api.?key|secret|passw|credential|authorization|(access|auth|bearer).?token/i
+const SECRET_NAME = /api.?key|secret|passw|credential|authorization|(access|auth|bearer).?token|(key|token)$/i
 
 /** `TaskMeta/<name>`: parameters that are a number, a text, or true or false (1 or 0); the first hundred. */
 function paramMetrics(params: unknown): Metrics {
@@ -50,5 +51,5 @@ function paramMetrics(params: unknown): Metrics {
 function paramFigure(value: unknown): number | string | undefined {
   if (typeof value === 'boolean') return value ? 1 : 0
   if (typeof value === 'number') return Number.isFinite(value) ? value : undefined
-  return typeof value === 'string' ? value.slice(0, LONGEST_PARAM).toWellFormed() : undefined
+  return typeof value === 'string' ? hideSecrets(value.slice(0, LONGEST_PARAM)).toWellFormed() : undefined
 }

@@ -49,6 +49,14 @@ export interface FileResults {
   readonly costNanoUsd: number
 }
 
+/** How many of the live requests of a direct set are not `queued` any more; absent before the first is sent. */
+export interface DirectCalls {
+  /** On the wire: sent, and not answered. */
+  readonly sent: number
+  /** Answered, and without a verdict. */
+  readonly received: number
+}
+
 interface Intended {
   /** Unique mark of one attempt to create a batch: in the upload's name and in the batch's metadata. */
   readonly tag: string
@@ -94,7 +102,7 @@ export type QueueFile =
         /** The factor by which counts were raised for the most that answers can have cost that do not say. */
         readonly safety?: number
       })
-  | (QueueFileBase & { readonly phase: 'direct' })
+  | (QueueFileBase & { readonly phase: 'direct'; readonly calls?: DirectCalls })
   | (QueueFileBase & { readonly phase: 'filling' })
   | (QueueFileBase & { readonly phase: 'reused' })
 
@@ -144,6 +152,10 @@ export const isRemote = inPhase('remote', 'ended')
 
 /** Its requests are answered already, by answers that were there before. */
 export const holdsReused = inPhase('filling', 'reused')
+
+/** A batch in a message: `batch 3 (batch_2c32)`, by the number that it has everywhere and by the server's id. */
+export const batchName = ({ id, batchId }: { readonly id: number; readonly batchId: string }): string =>
+  `batch ${id} (${batchId})`
 
 /** The remote files of a batch that is over. */
 export const remoteFilesOf = ({ inputFileId, outputFileId, errorFileId }: FileIn<'ended'>): string[] =>

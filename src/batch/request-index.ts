@@ -108,6 +108,7 @@ export class RequestIndex implements RequestTable {
       sampleId === undefined
         ? { pending: 0, succeeded: 0, failed: 0 }
         : { ...at(this.#sampleCounts, sampleId) }
+    // Where there is a sample of that name, the request is in it.
     if (isOwn) count(counts, at(STATES, at(this.#state, own)), 1)
     return { ...counts, remembered: remembered ? [...remembered] : [] }
   }
@@ -165,16 +166,28 @@ export class RequestIndex implements RequestTable {
   }
 
   #sampleId({ key, sample }: RequestIdentity): number {
+    const known = this.#sampleIds.get(sample)
+    if (known !== undefined) return known
     if (sample === key) {
       this.#ownSamples++
       return OWN_SAMPLE
     }
-    const known = this.#sampleIds.get(sample)
-    if (known !== undefined) return known
     const id = this.#sampleNames.push(sample) - 1
     this.#sampleIds.set(sample, id)
     this.#sampleCounts.push({ pending: 0, succeeded: 0, failed: 0 })
+    this.#share(sample, id)
     return id
+  }
+
+  /** A request that was a sample by itself is the first of several. */
+  #share(sample: string, id: number): void {
+    const own = this.#byKey.get(sample)
+    if (own === undefined || this.#sampleOf[own] !== OWN_SAMPLE) return
+    const state = at(STATES, at(this.#state, own))
+    this.#countSample(own, state, -1)
+    this.#ownSamples--
+    this.#sampleOf[own] = id
+    this.#countSample(own, state, 1)
   }
 
   #countSample(request: number, state: RequestState, by: number): void {

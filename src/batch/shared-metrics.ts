@@ -9,7 +9,7 @@ import {
   samples,
   usd,
 } from './metric-definition.ts'
-import type { MetricSource } from './metric-sums.ts'
+import type { FileSums, MetricSource } from './metric-sums.ts'
 
 /** By the names, and with the meaning, that they have in gpt_batch_api. */
 export const SHARED_METRICS: readonly MetricDefinition[] = [
@@ -54,8 +54,8 @@ export const SHARED_METRICS: readonly MetricDefinition[] = [
   number('Metrics/max_request_id', 'The highest number that a request has', (s) => s.lastRequest),
   requests(
     'Metrics/num_requests',
-    'Put on the wire so far, repeats included',
-    ({ state }) => state.spending.sentRequests,
+    'In batches that are done, and sent directly; repeats included',
+    (s) => s.state.spending.sentRequests - s.sums.remote.requests,
   ),
   usd('Metrics/cost', 'Spent so far, by real usage', ({ state }) => state.spending.costNanoUsd),
   batches(
@@ -121,19 +121,15 @@ export const SHARED_METRICS: readonly MetricDefinition[] = [
   ),
   requests(
     'Batch/remote_requests_completed',
-    'Of them, those that the server says are answered',
-    (s) => s.sums.remote.completed,
+    'Of them, those that the server says are answered; left out until it has said so of all',
+    (s) => s.sums.remote.answered?.completed,
   ),
   requests(
     'Batch/remote_requests_failed',
     'Of them, those that the server says have failed',
-    (s) => s.sums.remote.failed,
+    (s) => s.sums.remote.answered?.failed,
   ),
-  requests(
-    'Batch/remote_requests_running',
-    'Of them, the others',
-    ({ sums: { remote } }) => remote.requests - remote.completed - remote.failed,
-  ),
+  requests('Batch/remote_requests_running', 'Of them, the others', ({ sums: { remote } }) => running(remote)),
   mib('Batch/remote_json_size_mb', 'Size of these batches', (s) => s.sums.remote.bytes),
   ktok('Batch/remote_input_ktok', 'Prompt tokens in them, as estimated', (s) => s.sums.remote.inputTokens),
   usd('Batch/remote_pred_cost', 'What they are expected to cost', (s) => s.sums.remote.expectedNanoUsd),
@@ -203,4 +199,8 @@ export const SHARED_METRICS: readonly MetricDefinition[] = [
 
 function responded({ samples: { succeeded, failed, mixed } }: MetricSource): number {
   return succeeded + failed - mixed
+}
+
+function running({ requests: sent, answered }: FileSums['remote']): number | undefined {
+  return answered && sent - answered.completed - answered.failed
 }

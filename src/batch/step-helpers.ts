@@ -1,6 +1,6 @@
 import { addUsage, type TokenUsage, zeroUsage } from '../tokens/usage.ts'
-import type { FileResults, QueueFile, QueueFileBase } from './queue-file.ts'
-import type { RequestTable } from './request-table.ts'
+import type { DirectCalls, FileResults, QueueFile, QueueFileBase } from './queue-file.ts'
+import type { CallState, RequestTable } from './request-table.ts'
 import type { Step, StepOf } from './steps.ts'
 import type { Counters, Spending, Tally, TaskState } from './task-state.ts'
 
@@ -74,6 +74,32 @@ export function withReserved<File extends QueueFileBase>(file: File, by: number)
   return by === 0 ? file : { ...file, reserved: Math.max(0, (file.reserved ?? 0) + by) }
 }
 
+const noCalls: DirectCalls = Object.freeze({ sent: 0, received: 0 })
+
+/** A direct set after some of its live requests came into a state of their calls, or (with -1) out of it. */
+function withCalls(file: QueueFile, call: CallState, by: number): QueueFile {
+  if (file.phase !== 'direct' || call === 'queued') return file
+  const { calls = noCalls } = file
+  return { ...file, calls: { ...calls, [call]: calls[call] + by } }
+}
+
+/** Brings calls into another state, in the table and in the counts of their sets. */
+export function moveCalls(
+  state: TaskState,
+  table: RequestTable,
+  requests: readonly number[],
+  to: CallState,
+): ReadonlyMap<number, QueueFile> {
+  const files = new Map(state.files)
+  for (const request of requests) {
+    const record = table.get(request)
+    table.set(request, { ...record, call: to })
+    const file = files.get(record.file)
+    if (file) files.set(file.id, withCalls(withCalls(file, record.call, -1), to, 1))
+  }
+  return files
+}
+
 export interface Leaving {
   readonly as: Departure
   /** 1 when leaving counts as a usable answer. */
@@ -87,12 +113,15 @@ export function leave(
   requests: readonly number[],
   { as, passes }: Leaving,
 ): ReadonlyMap<number, QueueFile> {
+  const files = new Map(state.files)
   const leaving = new Map<number, number>()
   for (const request of requests) {
-    const { file } = table.get(request)
-    if (file !== 0) leaving.set(file, (leaving.get(file) ?? 0) + 1)
+    const { file: id, call } = table.get(request)
+    const file = files.get(id)
+    if (!file) continue
+    leaving.set(id, (leaving.get(id) ?? 0) + 1)
+    files.set(id, withCalls(file, call, -1))
   }
-  const files = new Map(state.files)
   for (const [id, left] of leaving) {
     const file = files.get(id)
     if (!file) continue

@@ -6,6 +6,8 @@ import type { EnvironmentVariables } from '../util/options.ts'
 export interface CommandIo {
   /** Prints one line, or several. */
   readonly stdout: (line: string) => void
+  /** Tells at once what cannot wait for the end of the command, as one line. Default: nobody is told. */
+  readonly stderr?: ((line: string) => void) | undefined
   /** Aborted by a signal: end at once. */
   readonly signal: AbortSignal
   /** Width to wrap text to, in characters. */

@@ -66,6 +66,7 @@ const WIDTH_WITHOUT_TERMINAL = 80
 async function run(command: Command, argv: readonly string[], interruption: Interruption): Promise<number> {
   const io: CommandIo = {
     stdout: (line) => process.stdout.write(`${line}\n`),
+    stderr: (line) => process.stderr.write(`${line}\n`),
     signal: interruption.stop,
     columns: process.stdout.columns ?? WIDTH_WITHOUT_TERMINAL,
     clock: systemClock,

@@ -57,19 +57,20 @@ function followSize(display: Display): () => void {
   return () => process.stderr.off('resize', onResize)
 }
 
-/** Ctrl+Z: the shell gets a clean screen, and `fg` brings the display back. */
+/**
+ * Ctrl+Z: the shell gets a clean screen, and `fg` brings the display back. The signal is sent again with nobody to
+ * listen, so that the system decides what it does: it stops nothing where no shell is there that could go on with it.
+ */
 function followSuspension(display: Display): () => void {
-  let isSuspended = false
   const onSuspend = (): void => {
-    isSuspended = true
     display.pause()
-    process.kill(process.pid, 'SIGSTOP')
+    process.off('SIGTSTP', onSuspend)
+    process.kill(process.pid, 'SIGTSTP')
+    // From here on it has been continued, or was never stopped.
+    process.on('SIGTSTP', onSuspend)
+    display.resume()
   }
-  const onContinue = (): void => {
-    if (isSuspended) display.resume()
-    isSuspended = false
-    display.redraw()
-  }
+  const onContinue = (): void => display.redraw()
   process.on('SIGTSTP', onSuspend)
   process.on('SIGCONT', onContinue)
   return () => {

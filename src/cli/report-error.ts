@@ -1,22 +1,31 @@
 import { NightshiftError, UsageError } from '../errors.ts'
+import { hookStack } from '../task/task-hooks.ts'
+import { plainLines } from '../util/text.ts'
 
 /** It was not the fault of what was asked: the same may succeed later. */
 const RUN_AGAIN: ReadonlySet<string> = new Set(['waited_too_long', 'store_unavailable', 'store_busy'])
 
-/** What to print for an error, and the exit code it gives: 2 for wrong usage, 3 when running again may help, else 1. */
-export function describeError(error: unknown): { readonly text: string; readonly exitCode: 1 | 2 | 3 } {
-  if (error instanceof UsageError) return { text: `error: ${error.message}`, exitCode: 2 }
-  if (NightshiftError.is(error))
-    return {
-      text: `error: ${error.message}${hookStack(error)}`,
-      exitCode: RUN_AGAIN.has(error.code) && error.retryable ? 3 : 1,
-    }
-  const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
-  return { text: `error: ${text}`, exitCode: 1 }
+export interface DescribedError {
+  readonly message: string
+  /** The message as it is printed. */
+  readonly text: string
+  /** 2 for wrong usage, 3 when running again may help, else 1. */
+  readonly exitCode: 1 | 2 | 3
 }
 
-/** Where in the task's own code it happened. */
-function hookStack(error: NightshiftError): string {
-  if (error.code !== 'hook_failed' || !(error.cause instanceof Error) || !error.cause.stack) return ''
-  return `\n${error.cause.stack}`
+/** What to say of an error: safe for a terminal, for messages quote keys, replies and file contents. */
+export function describeError(error: unknown): DescribedError {
+  const message = plainLines(textOf(error))
+  return { message, text: `error: ${message}`, exitCode: exitCodeOf(error) }
+}
+
+function textOf(error: unknown): string {
+  const stack = hookStack(error)
+  if (NightshiftError.is(error)) return stack === undefined ? error.message : `${error.message}\n${stack}`
+  return error instanceof Error ? (error.stack ?? error.message) : String(error)
+}
+
+function exitCodeOf(error: unknown): 1 | 2 | 3 {
+  if (error instanceof UsageError) return 2
+  return NightshiftError.is(error) && error.retryable && RUN_AGAIN.has(error.code) ? 3 : 1
 }

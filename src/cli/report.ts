@@ -1,5 +1,6 @@
 import { Buffer } from 'node:buffer'
-import { resolve } from 'node:path'
+import { stat } from 'node:fs/promises'
+import { dirname, resolve } from 'node:path'
 import { z } from 'zod'
 import { UsageError } from '../errors.ts'
 import { reportPage } from '../monitor/report/page.ts'
@@ -10,6 +11,7 @@ import { nodeFileSystem } from '../state/file-system.ts'
 import { replaceFile } from '../state/replace-file.ts'
 import { formatBytes } from '../util/format.ts'
 import { quoteValue } from '../util/option-names.ts'
+import { systemCode } from '../util/system-code.ts'
 import type { CommandIo } from './command-io.ts'
 import { jsonFlag, localTable, readCommand } from './command-line.ts'
 import { readableDisk, settingsFor } from './local-command.ts'
@@ -47,7 +49,7 @@ export async function report(argv: readonly string[], io: CommandIo): Promise<nu
   }
   const { taskDir: directory, name } = settingsFor(command.words[0] ?? '', command.options, io).options
   const { json, out } = command.flags
-  checkPlace(out, json)
+  await checkPlace(out, json)
   const found = await readReport(readableDisk(io), { directory, name }, io.clock.now())
   if (json) io.stdout(JSON.stringify(reportJson(found), null, 2))
   if (json && out === undefined) return 0
@@ -57,15 +59,31 @@ export async function report(argv: readonly string[], io: CommandIo): Promise<nu
   return 0
 }
 
-/** A path that is mistyped must not cost a file of the task. */
-function checkPlace(out: string | undefined, json: boolean): void {
+/**
+ * A path that is mistyped must not cost a file of the task, nor the time that it takes to read it. A place that is
+ * lost while that goes on is told of when the page is written.
+ */
+async function checkPlace(out: string | undefined, json: boolean): Promise<void> {
   if (out === '-' && json)
     throw new UsageError('bad_option', '--out - and --json both print to standard output; give one of them')
-  if (out === undefined || out === '-' || /\.html?$/i.test(out)) return
-  throw new UsageError(
-    'bad_option',
-    `--out is ${quoteValue(out)}, but must be the path of a file that ends in .html, or - for standard output`,
-  )
+  if (out === undefined || out === '-') return
+  if (!/\.html?$/i.test(out))
+    throw badPlace(out, 'must be the path of a file that ends in .html, or - for standard output')
+  if (await isFolder(out)) throw badPlace(out, 'is a folder: name a file in it that ends in .html')
+  const folder = dirname(resolve(out))
+  if (!(await isFolder(folder))) throw badPlace(out, `there is no folder ${folder}: make it, or name another`)
+}
+
+const badPlace = (out: string, what: string): UsageError =>
+  new UsageError('bad_option', `--out is ${quoteValue(out)}, but ${what}`)
+
+async function isFolder(path: string): Promise<boolean> {
+  try {
+    return (await stat(path)).isDirectory()
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR') return false
+    throw error
+  }
 }
 
 async function write(out: string, page: string, say: (line: string) => void): Promise<void> {

@@ -5,12 +5,15 @@ import { createEmulator, type Emulator } from '../emulator/create-emulator.ts'
 import type { Scenario } from '../emulator/scenario.ts'
 import { errorText, NightshiftError, StateError, UsageError } from '../errors.ts'
 import type { Endpoint } from '../openai/wire.ts'
+import { finishedAs } from '../progress/history-sender.ts'
+import type { Reporter } from '../progress/reporter.ts'
 import type { PilotReport } from '../requester/pilot-report.ts'
 import type { TaskManager, TaskManagerOptions } from '../task/task-manager.ts'
 import type { RunSummary, TaskRequest } from '../task/task-types.ts'
 import { optionTable } from '../util/option-table.ts'
 import { environmentWith, resolveOptions, type TaskOptions } from '../util/options.ts'
 import { systemCode } from '../util/system-code.ts'
+import { plainLines } from '../util/text.ts'
 import { parseArguments } from './args.ts'
 import { askYesNo } from './ask.ts'
 import { renderHelp } from './help.ts'
@@ -31,6 +34,8 @@ export interface RunTaskOptions {
   readonly options?: TaskOptions
   /** Who answers under `--emulator`. Default: a simulated model that satisfies the answer schema. */
   readonly answers?: AnswerFunction
+  /** Are told of the run beside the terminal: those that log to a place of your own. Default: none. */
+  readonly reporters?: readonly Reporter[]
   /** Command line, without the program. Default: the process's. */
   readonly argv?: readonly string[]
 }
@@ -78,7 +83,7 @@ export async function runTask<Task extends TaskManager>(
 
 async function runCommand(
   Task: TaskClass,
-  { name, flags: ownFlags, options, answers, argv }: RunTaskOptions,
+  { name, flags: ownFlags, options, answers, reporters, argv }: RunTaskOptions,
 ) {
   const parsed = parseArguments(argv ?? process.argv.slice(2), optionTable, ownFlags)
   if (parsed.help) {
@@ -93,10 +98,11 @@ async function runCommand(
   const screen = openScreen(chosen)
   const interruption = listenForSignals((message) => screen.stopping(message))
   try {
-    const task = new Task(taskOptions(chosen, parsed.flags, { interruption, emulator, screen }))
+    const surroundings = { interruption, emulator, screen, reporters }
+    const task = new Task(taskOptions(chosen, parsed.flags, surroundings))
     const summary = await task.run()
     emulator?.check()
-    process.stdout.write(`${summaryText(summary)}\n`)
+    process.stdout.write(`${plainLines(summaryText(summary, outputColumns()))}\n`)
     process.exitCode = exitCodeOf(summary, interruption)
     return summary
   } catch (error) {
@@ -114,8 +120,8 @@ async function runCommand(
 function exitCodeAfter(error: unknown, { signal }: Interruption, screen: Screen): number {
   const interrupted = signal()
   if (interrupted && isInterruption(error)) return SIGNAL_EXIT_CODES[interrupted]
-  const { text, exitCode } = describeError(error)
-  screen.fail(text)
+  const { message, exitCode } = describeError(error)
+  screen.fail(message)
   return exitCode
 }
 
@@ -132,17 +138,19 @@ interface Surroundings {
   readonly interruption: Interruption
   readonly emulator: EmulatorOnDemand | undefined
   readonly screen: Screen
+  readonly reporters: readonly Reporter[] | undefined
 }
 
 function taskOptions(
   options: TaskOptions,
   flags: Readonly<Record<string, unknown>>,
-  { interruption, emulator, screen }: Surroundings,
+  { interruption, emulator, screen, reporters: others = [] }: Surroundings,
 ): TaskManagerOptions {
   const { stop, cut } = interruption
   const confirm = confirmation(screen, { yes: resolveOptions(options).options.yes, stop })
   const warn = (message: string): void => screen.warn(message)
-  const common = { ...options, flags, stop, cut, confirm, warn, reporters: [screen.reporter] }
+  const reporters = [screen.reporter, ...others]
+  const common = { ...options, flags, stop, cut, confirm, warn, reporters }
   if (!emulator) return common
   const env = environmentWith({
     OPENAI_API_KEY: 'emulator',
@@ -215,6 +223,8 @@ function startEmulator(options: TaskOptions, { answer, scenario }: EmulatorKind)
   }
 }
 
+const outputColumns = (): number => process.stdout.columns || WIDTH_WITHOUT_TERMINAL
+
 /** Shows what came of a pilot, and asks whether to go on where there is somebody to ask. */
 function confirmation(
   screen: Screen,
@@ -223,8 +233,7 @@ function confirmation(
   return async (report) => {
     screen.pause()
     try {
-      const columns = process.stdout.columns || WIDTH_WITHOUT_TERMINAL
-      process.stdout.write(`${pilotText(report, columns).join('\n')}\n`)
+      process.stdout.write(`${pilotText(report, outputColumns()).join('\n')}\n`)
       if (yes || !screen.mayAsk) return yes
       const place = { input: process.stdin, output: process.stderr, signal: stop }
       return await askYesNo(pilotQuestion(report, process.stderr.columns || WIDTH_WITHOUT_TERMINAL), place)
@@ -236,6 +245,6 @@ function confirmation(
 
 function exitCodeOf({ outcome }: RunSummary, { signal }: Interruption): number {
   const interrupted = signal()
-  if (outcome === 'complete' || outcome === 'no-run' || outcome === 'dry-run' || outcome === 'quote') return 0
+  if (finishedAs(outcome).exitCode === 0) return 0
   return interrupted ? SIGNAL_EXIT_CODES[interrupted] : RESUMABLE
 }

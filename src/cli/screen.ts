@@ -4,6 +4,7 @@ import { TerminalReporter } from '../progress/terminal-reporter.ts'
 import type { DirectVerbose } from '../progress/terminal-text.ts'
 import { systemClock } from '../util/clock.ts'
 import { resolveOptions, type TaskOptions } from '../util/options.ts'
+import { oneLine } from '../util/text.ts'
 import { attachTerminal, type OwnTerminal } from './own-terminal.ts'
 
 /** What a run says on standard error. */
@@ -15,7 +16,7 @@ export interface Screen {
   stopping(message: string): void
   /** Says what is wrong beside the run, when no event can. */
   warn(message: string): void
-  /** Says why the run ended, when no event did. */
+  /** Says why the run ended, as far as no event did. The text is safe for a terminal. */
   fail(text: string): void
   /** Leaves the bottom of the screen to somebody else, until `resume`. */
   pause(): void
@@ -39,7 +40,7 @@ function jsonScreen(directVerbose: DirectVerbose): Screen {
     mayAsk: false,
     stopping: (message) => reporter.note('note', message),
     warn: (message) => reporter.note('warning', message),
-    fail: (text) => reporter.note('error', text),
+    fail: (text) => reporter.fail(text),
     pause: nothing,
     resume: nothing,
     end: nothing,
@@ -55,8 +56,8 @@ function terminalScreen(options: TaskOptions): Screen {
     reporter,
     mayAsk: (process.stdin.isTTY ?? false) && isTTY,
     stopping: (message) => reporter.stopping(message),
-    warn: (message) => process.stderr.write(`warning: ${message}\n`),
-    fail: (text) => process.stderr.write(`${text}\n`),
+    warn: (message) => process.stderr.write(`warning: ${oneLine(message)}\n`),
+    fail: (text) => process.stderr.write(`error: ${text}\n`),
     pause: () => reporter.pause(),
     resume: () => reporter.resume(),
     end: () => own?.end(),

@@ -20,30 +20,37 @@ const OUTCOMES: Readonly<Record<RunSummary['outcome'], string>> = {
   pilot: 'the pilot is over; run again with --yes, or without --pilot, to go on with the rest',
 }
 
-/** Programs read the summary itself; people have screens of at least this width. */
-const COLUMNS = 80
+/** Longer lines are hard to read, on whatever screen. */
+const MOST_COLUMNS = 80
 
-/** The end of a run for people: how it stands, its receipt, and where its files are. */
-export function summaryText(summary: RunSummary): string {
+/**
+ * The end of a run for people: how it stands, its receipt, and where its files are. No line is longer than `columns` or
+ * 80 characters but for what is to be copied: paths, and the example of a dry run.
+ */
+export function summaryText(summary: RunSummary, columns: number): string {
+  const width = Math.min(MOST_COLUMNS, columns)
   const { name, outcome, requests, succeeded, failed, pending, added, judged } = summary
-  if (summary.quote) return [`${name}: ${OUTCOMES.quote}`, ...quoteText(summary.quote, COLUMNS)].join('\n')
   const idle = outcome === 'complete' && added === 0 && judged === 0
+  const title = `${name}: ${idle ? 'complete; there was nothing left to do' : OUTCOMES[outcome]}`
+  if (summary.quote) return [...hanging(title, width, 0), ...quoteText(summary.quote, width)].join('\n')
+  const counts = `requests: ${formatCount(requests)} (${formatCount(succeeded)} succeeded, ${formatCount(failed)} failed, ${formatCount(pending)} pending)`
   const lines = [
-    `${name}: ${idle ? 'complete; there was nothing left to do' : OUTCOMES[outcome]}`,
-    ...summary.details.flatMap((detail) => detailLines(detail, outcome)),
-    `  requests: ${formatCount(requests)} (${formatCount(succeeded)} succeeded, ${formatCount(failed)} failed, ${formatCount(pending)} pending)`,
+    ...hanging(title, width, 0),
+    ...summary.details.flatMap((detail) =>
+      outcome === 'dry-run' ? [`  ${detail}`] : hanging(detail, width),
+    ),
+    ...hanging(counts, width),
   ]
-  if (outcome !== 'dry-run') lines.push(`  ${effort(summary)}`, ...receiptLines(summary.receipt))
+  if (outcome !== 'dry-run')
+    lines.push(...hanging(effort(summary), width), ...receiptLines(summary.receipt, width))
   if (summary.output.length > 0) lines.push(`  output: ${outputText(summary.output)}`)
   if (summary.failedFile) lines.push(`  failed requests: ${summary.failedFile}`)
   return lines.join('\n')
 }
 
-/** The example of a dry run is to be read by programs, too, and stays in one line. */
-function detailLines(detail: string, outcome: RunSummary['outcome']): string[] {
-  if (outcome === 'dry-run') return [`  ${detail}`]
-  return indented(detail, COLUMNS, 4).map((line, at) => (at === 0 ? line.slice(2) : line))
-}
+/** A text on lines of which all but the first are indented further. */
+const hanging = (text: string, width: number, indent = 2): string[] =>
+  indented(text, width, indent + 2).map((line, at) => (at === 0 ? line.slice(2) : line))
 
 function effort({ batches, directSets, retries, elapsedMs }: RunSummary): string {
   const sent = [

@@ -1,6 +1,8 @@
 import { createInterface } from 'node:readline'
 import { errorText, NightshiftError } from '../errors.ts'
 import { WandbApi } from '../progress/wandb/api.ts'
+import { exitCodeOf } from '../progress/wandb/config.ts'
+import { deliveryName } from '../progress/wandb/delivery-name.ts'
 import { deliveryLock, deliveryPath, historyPath, openDelivery } from '../progress/wandb/delivery-state.ts'
 import { HistoryFile } from '../progress/wandb/history-file.ts'
 import { messageLine, type News, type Order, readOrder } from '../progress/wandb/messages.ts'
@@ -67,24 +69,27 @@ interface Input {
 async function deliver(start: Start, orders: Orders, { over, listeners }: Input): Promise<void> {
   const { apiKey } = readEnvironment().wandb
   if (!apiKey) throw new NightshiftError('missing_wandb_key', 'there is no WANDB_API_KEY in the environment')
-  const { task, taskDir, stateDir, wishes, timing } = start
-  const lock = await waitForLock(stateDir, task, over)
+  const { task, taskDir, stateDir, wishes, timing, postLines } = start
+  const history = new HistoryFile(nodeFileSystem, historyPath(taskDir, task))
+  const name = await nameOnceKnown(start, history, orders, listeners)
+  if (name === undefined) return
+  const lock = await waitForLock(stateDir, name, over)
   if (!lock) return
   try {
     const guard = () => lock.check()
     const cut = new AbortController()
-    const history = new HistoryFile(nodeFileSystem, historyPath(taskDir, task))
     const { baseUrl } = wishes
     const { timeoutMs } = timing
     const sender = new WandbSender({
       api: new WandbApi({ baseUrl, key: apiKey, fetch, clock: systemClock, timeoutMs, signal: cut.signal }),
       history,
-      file: await openDelivery(nodeFileSystem, deliveryPath(stateDir, task), {
+      file: await openDelivery(nodeFileSystem, deliveryPath(stateDir, name), {
         guard,
         onDamaged: (message) => say({ news: 'trouble', code: 'wandb_new_run', message }),
       }),
       wishes,
       timing,
+      postLines,
       clock: systemClock,
       random: Math.random,
       guard,
@@ -98,16 +103,32 @@ async function deliver(start: Start, orders: Orders, { over, listeners }: Input)
   }
 }
 
+/** Undefined when the runner is gone and wrote no line of history: there is nothing to send. */
+async function nameOnceKnown(
+  start: Start,
+  history: HistoryFile,
+  orders: Orders,
+  listeners: Input['listeners'],
+): Promise<string | undefined> {
+  for (;;) {
+    const changed = new Promise<void>((resolve) => listeners.push(resolve))
+    const { isInputOver } = orders
+    const name = await deliveryName(start, history)
+    if (name !== undefined || isInputOver) return name
+    await changed
+  }
+}
+
 /** Undefined when the runner was gone before the lock was free: then there is nothing that may be said. */
 async function waitForLock(
   directory: string,
-  task: string,
+  name: string,
   over: AbortSignal,
 ): Promise<TaskLock | undefined> {
   try {
     return await TaskLock.acquire({
       directory,
-      name: deliveryLock(task),
+      name: deliveryLock(name),
       clock: systemClock,
       timeoutMs: -1,
       signal: over,
@@ -140,21 +161,23 @@ function follow(orders: Orders, sender: WandbSender, { history, graceMs, listene
     isOver = true
     setTimeout(() => process.exit(1), graceMs + LAST_MS).unref()
     sender.stopWithin(graceMs)
-    if (orders.exitCode === undefined) void sendWhatIsThere(sender, history, orders.durableBytes)
+    if (orders.exitCode === undefined) void endAlone(sender, history, orders.durableBytes)
   }
   listeners.push(pass)
   pass()
 }
 
-/** The runner was killed: what it wrote and had no time to make durable is made so here. */
-async function sendWhatIsThere(
-  sender: WandbSender,
-  history: HistoryFile,
-  durableBytes: number,
-): Promise<void> {
+/**
+ * The runner was killed: what it wrote and had no time to make durable is made so here. If that tells how the run ended,
+ * as it does when the kill came a moment too late, W&B is told.
+ */
+async function endAlone(sender: WandbSender, history: HistoryFile, durableBytes: number): Promise<void> {
   try {
     // Whole lines only: the next run, which may have begun already, puts others in the place of what was torn off.
-    sender.durable(await history.endOfLines(durableBytes, await history.sync()))
+    const bytes = await history.endOfLines(durableBytes, await history.sync())
+    const exitCode = exitCodeOf(await history.runEnd(bytes))
+    sender.durable(bytes)
+    if (exitCode !== undefined) sender.end(exitCode)
   } catch (error) {
     say({ news: 'trouble', code: 'wandb_history_unreadable', message: errorText(error) })
   }

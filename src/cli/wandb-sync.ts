@@ -1,8 +1,9 @@
 import { z } from 'zod'
 import { LockError, NightshiftError, StateError, UsageError } from '../errors.ts'
 import { runUrl, WandbApi } from '../progress/wandb/api.ts'
-import { exitCodeOf, FAILED } from '../progress/wandb/config.ts'
+import { exitCodeOf } from '../progress/wandb/config.ts'
 import { DEFAULT_TIMING } from '../progress/wandb/decide.ts'
+import { deliveryName } from '../progress/wandb/delivery-name.ts'
 import {
   type DeliveryState,
   deliveryLock,
@@ -57,14 +58,26 @@ type Given = OptionInput<typeof table>
 const UNREACHABLE = 3
 /** The sender of a run that has just ended tries for some seconds more. */
 const LAST_SENDER_MS = 10_000
-/** About two minutes. */
+/** About a minute, when W&B answers at all. */
 const MAX_FAILURES = 6
+/** Somebody waits: they should know why. */
+const TELLING = { failures: 1, comfort: 'it is tried again for a minute or so' }
+/** What is told while it is tried again; what else went wrong is told at the end. */
+const PASSING: ReadonlySet<string> = new Set([
+  'wandb_unreachable',
+  'wandb_busy',
+  'wandb_server_error',
+  'wandb_bad_reply',
+])
+const WARNINGS: ReadonlySet<string> = new Set(['wandb_new_run', 'wandb_too_large', 'wandb_line_refused'])
 
 /** Where a task is, and where its history goes. */
 interface Place {
   readonly task: string
   readonly taskDir: string
   readonly stateDir: string
+  /** What the names of the files of the delivery begin with. */
+  readonly delivery: string
   readonly wishes: RunWishes
 }
 
@@ -99,9 +112,15 @@ async function placeOf({ options, environment }: Settings, given: Given): Promis
   const { name: task, taskDir } = options
   const { wandb } = environment
   const stateDir = wandb.dir ?? taskDir
-  const state = await readDelivery(nodeFileSystem, stateDir, task)
-  return { task, taskDir, stateDir, wishes: wishesOf(task, wandb, { state, given }) }
+  const history = historyOf({ task, taskDir })
+  const delivery = await deliveryName({ task, taskDir, stateDir }, history)
+  if (delivery === undefined) throw noHistory(history.path)
+  const state = await readDelivery(nodeFileSystem, stateDir, delivery)
+  return { task, taskDir, stateDir, delivery, wishes: wishesOf(task, wandb, { state, given }) }
 }
+
+const historyOf = ({ task, taskDir }: Pick<Place, 'task' | 'taskDir'>): HistoryFile =>
+  new HistoryFile(nodeFileSystem, historyPath(taskDir, task))
 
 /** What is asked for now counts before what the last run of the task asked for, and that before the environment. */
 function wishesOf(
@@ -132,10 +151,9 @@ const otherServer = (there: string, now: string): UsageError =>
   )
 
 async function sync(place: Place, key: Secret, io: CommandIo): Promise<Outcome> {
-  const { task, taskDir, stateDir } = place
-  const history = new HistoryFile(nodeFileSystem, historyPath(taskDir, task))
+  const history = historyOf(place)
   if ((await history.size()) === 0) throw noHistory(history.path)
-  const lock = await lockOf(stateDir, task, io)
+  const lock = await lockOf(place, io)
   try {
     return await send(place, history, { key, io, guard: () => lock.check() })
   } finally {
@@ -150,25 +168,29 @@ interface Sending {
 }
 
 async function send(place: Place, history: HistoryFile, sending: Sending): Promise<Outcome> {
-  const { task, stateDir } = place
+  const { stateDir, delivery } = place
   const { io, guard } = sending
   const warnings: string[] = []
   const onDamaged = (message: string) => void warnings.push(message)
-  const file = await openDelivery(nodeFileSystem, deliveryPath(stateDir, task), { guard, onDamaged })
+  const file = await openDelivery(nodeFileSystem, deliveryPath(stateDir, delivery), { guard, onDamaged })
   const durable = await history.sync()
   const runEnd = await history.runEnd(durable)
   let sentLines = 0
   let acked = file.data?.ackedLines ?? 0
   const tell = (news: News): void => {
-    if (news.news === 'trouble' && news.code === 'wandb_new_run') warnings.push(news.message)
+    if (news.news === 'trouble' && WARNINGS.has(news.code)) warnings.push(news.message)
+    if (news.news === 'trouble' && PASSING.has(news.code)) io.stderr?.(news.message)
+    // What is there already was not sent by this command.
+    if (news.news === 'run') acked = file.data?.ackedLines ?? 0
     if (news.news !== 'acked') return
     sentLines += Math.max(0, news.lines - acked)
     acked = news.lines
   }
   const sender = senderOf(place, sending, { history, file, tell })
   sender.durable(durable)
-  if (runEnd.kind === 'unknown') sender.drain()
-  else sender.end(runEnd.kind === 'failed' ? FAILED : exitCodeOf(runEnd.outcome))
+  const exitCode = exitCodeOf(runEnd)
+  if (exitCode === undefined) sender.drain()
+  else sender.end(exitCode)
   const why = await finished(sender, io.signal)
   const leftLines = await history.count(file.data?.ackedBytes ?? 0, durable)
   return { why, state: file.data, sentLines, leftLines, runEnd, warnings }
@@ -184,7 +206,7 @@ function senderOf(
   const { baseUrl } = wishes
   const cut = new AbortController()
   const api = new WandbApi({ baseUrl, key, fetch, clock, timeoutMs, signal: cut.signal })
-  const rules = { timing: DEFAULT_TIMING, maxFailures: MAX_FAILURES, random: Math.random }
+  const rules = { timing: DEFAULT_TIMING, maxFailures: MAX_FAILURES, telling: TELLING, random: Math.random }
   return new WandbSender({ api, wishes, clock, guard, cut, ...rules, ...parts })
 }
 
@@ -200,9 +222,9 @@ async function finished(sender: WandbSender, signal: AbortSignal): Promise<Sende
   return why
 }
 
-async function lockOf(stateDir: string, task: string, { clock, signal }: CommandIo): Promise<TaskLock> {
+async function lockOf({ task, stateDir, delivery }: Place, { clock, signal }: CommandIo): Promise<TaskLock> {
   try {
-    const name = deliveryLock(task)
+    const name = deliveryLock(delivery)
     return await TaskLock.acquire({ directory: stateDir, name, clock, signal, timeoutMs: LAST_SENDER_MS })
   } catch (error) {
     if (!(error instanceof LockError && error.code === 'locked')) throw error
@@ -221,8 +243,9 @@ const urlOf = ({ wishes }: Place, state: DeliveryState | undefined): string | un
 
 /** How W&B shows a run that ended like this. */
 function shownAs(runEnd: RunEnd): 'finished' | 'failed' | 'crashed' {
-  if (runEnd.kind === 'finished') return exitCodeOf(runEnd.outcome) === 0 ? 'finished' : 'failed'
-  return runEnd.kind === 'failed' ? 'failed' : 'crashed'
+  const exitCode = exitCodeOf(runEnd)
+  if (exitCode === undefined) return 'crashed'
+  return exitCode === 0 ? 'finished' : 'failed'
 }
 
 const report = (place: Place, { why, state, sentLines, leftLines, runEnd, warnings }: Outcome) => ({
@@ -237,16 +260,22 @@ const report = (place: Place, { why, state, sentLines, leftLines, runEnd, warnin
   warnings,
 })
 
+function sentText({ sentLines, leftLines }: Outcome): string {
+  if (sentLines > 0) return `sent ${amount(sentLines, 'line')}`
+  return leftLines > 0 ? 'nothing was sent' : 'there was nothing left to send'
+}
+
+const leftText = ({ leftLines }: Outcome): string =>
+  leftLines > 0 ? `${amount(leftLines, 'line')} left` : 'but W&B does not know yet how the run ended'
+
 function outcomeText(place: Place, outcome: Outcome, columns: number): string[] {
-  const { why, state, sentLines, leftLines, runEnd, warnings } = outcome
+  const { why, state, runEnd, warnings } = outcome
   const url = urlOf(place, state)
-  const sent = sentLines > 0 ? `sent ${amount(sentLines, 'line')}` : 'there was nothing left to send'
-  const left = leftLines > 0 ? `, ${amount(leftLines, 'line')} left` : ''
   const texts = [
     ...warnings.map((warning) => `warning: ${warning}`),
     why === 'delivered'
-      ? `${sent}; all ${amount(state?.ackedLines ?? 0, 'line')} of the history are at W&B, the run as ${shownAs(runEnd)}`
-      : `${sent}${left}: W&B cannot be reached now; try again later`,
+      ? `${sentText(outcome)}; all ${amount(state?.ackedLines ?? 0, 'line')} of the history are at W&B, the run as ${shownAs(runEnd)}`
+      : `${sentText(outcome)}, ${leftText(outcome)}: W&B cannot be reached now; try again later`,
   ]
   return [...texts.flatMap((text) => indented(text, columns, 0)), ...(url === undefined ? [] : [url])]
 }

@@ -54,6 +54,7 @@ export const batchSchema = z.object({
   completed_at: unixSeconds,
   failed_at: unixSeconds,
   expired_at: unixSeconds,
+  cancelling_at: unixSeconds,
   cancelled_at: unixSeconds,
   expires_at: unixSeconds,
   output_file_id: optionalId,

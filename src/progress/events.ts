@@ -15,12 +15,20 @@ export type ProgressEvent =
   | {
       readonly kind: 'batch-changed'
       readonly file: number
+      /**
+       * The server's word, or, while there is no batch at the server: `uploading`; `sealed`, when an attempt was given up
+       * and it waits for the next; `refused`, when it waits for a person. `requeued` is the last of it: its requests
+       * are in other files now.
+       */
       readonly status: string
       readonly model: string
       readonly requests: number
       readonly completed?: number
       readonly failed?: number
       readonly remoteId?: string
+      /** When the batch came to be, and when it came into this state, by the server, in milliseconds since 1970. */
+      readonly createdMs?: number
+      readonly sinceMs?: number
     }
   | {
       readonly kind: 'direct-started'
@@ -65,9 +73,15 @@ export type ProgressEvent =
   | { readonly kind: 'batch-result'; readonly file: number; readonly metrics: Metrics }
   /** Where people can watch the run, at Weights & Biases. Told once W&B knows it. */
   | { readonly kind: 'monitored'; readonly url: string }
+  /** The run is over, and everything of it closed; nothing is told after this, or after `run-failed`. */
   | { readonly kind: 'run-finished'; readonly outcome: string; readonly counts: RequestCounts }
-  /** The run threw. `code`: of a NightshiftError, else `error`. */
-  | { readonly kind: 'run-failed'; readonly message: string; readonly code: string }
+  /** The run threw. `code`: of a NightshiftError, else `error`. `stack`: of what a hook of the task threw. */
+  | {
+      readonly kind: 'run-failed'
+      readonly message: string
+      readonly code: string
+      readonly stack?: string
+    }
 
 /** Where the requests of a task are. `requests = succeeded + failed + pending`; `queued + inFlight <= pending`. */
 export interface RequestCounts {

@@ -1,6 +1,7 @@
 import { errorText } from '../errors.ts'
 import type { Clock } from '../util/clock.ts'
 import type { ProgressEvent } from './events.ts'
+import { callGuarded } from './guarded-hook.ts'
 import type { Reporter } from './reporter.ts'
 
 /**
@@ -44,13 +45,10 @@ export class ProgressFanOut {
   }
 
   #tell(reporter: Reporter, event: ProgressEvent): void {
-    try {
-      const returned: unknown = reporter.onEvent?.(event)
-      // An async hook type-checks as one that returns nothing, and its rejection would end the process.
-      if (returned instanceof Promise) returned.catch((error: unknown) => this.#drop(reporter, error))
-    } catch (error) {
-      this.#drop(reporter, error)
-    }
+    callGuarded(
+      () => reporter.onEvent?.(event),
+      (error) => this.#drop(reporter, error),
+    )
   }
 
   #drop(reporter: Reporter, error: unknown): void {

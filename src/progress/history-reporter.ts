@@ -1,5 +1,6 @@
 import type { ProgressLog } from '../state/progress-log.ts'
 import { assertNever } from '../util/exhaustive.ts'
+import { hideSecrets } from '../util/option-names.ts'
 import { VERSION } from '../util/version.ts'
 import type { Metrics, ProgressEvent } from './events.ts'
 import { EVENT_KIND } from './history-row.ts'
@@ -23,7 +24,8 @@ const MOST_EARLY = 1_000
 export class HistoryReporter implements Reporter {
   readonly #log: Pick<ProgressLog, 'append'>
   #told: Metrics = {}
-  /** What was told before the first sample; undefined from then on. */
+  #start: EventOf<'run-started'> | undefined
+  /** What else was told before the first sample; undefined from then on. */
   #early: ProgressEvent[] | undefined = []
   readonly #statuses = new Map<number, string>()
   readonly #warnings = new Map<string, number>()
@@ -35,19 +37,20 @@ export class HistoryReporter implements Reporter {
 
   onEvent(event: ProgressEvent): void {
     if (!this.#early) this.#write(event)
-    else if (event.kind === 'sample') this.#begin(event)
-    else if (this.#early.length < MOST_EARLY && this.#rowOf(event)) this.#early.push(event)
-    // A run that failed before it began to work has no figures.
-    if (event.kind === 'run-failed') this.#begin()
+    else if (event.kind === 'sample') this.#begin(this.#early, this.#changed(event.metrics))
+    else if (event.kind === 'run-started') this.#start = event
+    else if (isEnd(event)) {
+      // A run that failed before it began to work has no figures.
+      this.#begin(this.#early, {})
+      this.#write(event)
+    } else if (this.#early.length < MOST_EARLY && this.#rowOf(event)) this.#early.push(event)
   }
 
-  #begin(sample?: EventOf<'sample'>): void {
-    const early = this.#early
-    if (!early) return
+  #begin(early: readonly ProgressEvent[], figures: Metrics): void {
     this.#early = undefined
-    const start = early.find(({ kind }) => kind === 'run-started')
-    if (sample) this.#append({ ...(start && this.#rowOf(start)), ...this.#changed(sample.metrics) })
-    for (const event of early) if (!sample || event !== start) this.#write(event)
+    if (this.#start) this.#append({ ...this.#rowOf(this.#start), ...figures })
+    else if (Object.keys(figures).length > 0) this.#append(figures)
+    for (const event of early) this.#write(event)
   }
 
   #write(event: ProgressEvent): void {
@@ -103,15 +106,16 @@ function fieldsOf(event: ProgressEvent): Fields | undefined {
     case 'run-started':
       return { task: event.task, version: VERSION, options: event.options }
     case 'batch-changed': {
-      const { file, status, model, requests, completed, failed, remoteId } = event
-      return { file, status, model, requests, completed, failed, remote_id: remoteId }
+      const { file, status, model, requests, completed, failed, remoteId, createdMs, sinceMs } = event
+      const server = { remote_id: remoteId, created: seconds(createdMs), since: seconds(sinceMs) }
+      return { file, status, model, requests, completed, failed, ...server }
     }
     case 'direct-started':
       return { file: event.file, model: event.model, requests: event.requests }
     case 'batch-result':
       return { file: event.file }
     case 'waiting':
-      return { reason: event.reason, until: event.untilMs / 1000 }
+      return { reason: event.reason, until: seconds(event.untilMs) }
     case 'warning':
       return { code: event.code, message: withoutQuotes(event.message) }
     case 'wiped': {
@@ -134,11 +138,19 @@ function fieldsOf(event: ProgressEvent): Fields | undefined {
   }
 }
 
-/** Messages quote keys of requests, and what users gave: that stays on this machine. */
-const withoutQuotes = (message: string): string => message.replace(/"(?:[^"\\]|\\.)*"/g, '"..."')
+const seconds = (ms: number | undefined): number | undefined => (ms === undefined ? undefined : ms / 1000)
 
-/** A field as a row has it; one without a value is left out. */
+const isEnd = ({ kind }: ProgressEvent): boolean => kind === 'run-finished' || kind === 'run-failed'
+
+/**
+ * Messages quote keys of requests, and what users gave: that stays on this machine, as does a key that a hook's error
+ * may hold. A quote that is not closed was cut off.
+ */
+const withoutQuotes = (message: string): string =>
+  hideSecrets(message.replace(/"(?:[^"\\]|\\[\s\S]?)*(?:"|$)/g, '"..."'))
+
+/** A field as a row has it; one without a value is left out, as is a number that JSON has no form of. */
 function told([name, value]: readonly [string, number | string | undefined]): [string, number | string][] {
-  if (value === undefined) return []
+  if (value === undefined || (typeof value === 'number' && !Number.isFinite(value))) return []
   return [[name, typeof value === 'string' ? value.slice(0, LONGEST_TEXT).toWellFormed() : value]]
 }

@@ -21,6 +21,17 @@ export interface RunEnd {
   readonly exitCode: 0 | 1 | 3 | 130
 }
 
+const COMPLETE: ReadonlySet<string> = new Set(['complete', 'no-run', 'dry-run', 'quote'])
+
+/** The end of a run that came to an outcome. */
+export const finishedAs = (outcome: string): RunEnd => ({
+  outcome,
+  exitCode: outcome === 'interrupted' ? 130 : COMPLETE.has(outcome) ? 0 : 3,
+})
+
+/** The end of a run that threw. */
+export const FAILED: RunEnd = { outcome: 'failed', exitCode: 1 }
+
 /** Delivers a history. No hook may throw or wait; what fails is told by `warning` events. */
 export interface HistorySender {
   /** So many bytes of the file are on disk for good, all of them whole lines. Called about once a second at most. */

@@ -7,13 +7,25 @@ import type { LiveBatch, LiveView } from './live-view.ts'
 import type { Style } from './terminal-style.ts'
 
 /** States that ask for a look. */
-const TROUBLED: ReadonlySet<string> = new Set(['failed', 'expired', 'cancelling', 'cancelled'])
+const TROUBLED: ReadonlySet<string> = new Set(['refused', 'failed', 'expired', 'cancelling', 'cancelled'])
 
 const statusStyle = (status: string): Style =>
   TROUBLED.has(status) ? 'error' : status === 'completed' ? 'good' : 'busy'
 
+/** The states of a batch in their order; others come after these. */
+const STATES = ['sealed', 'uploading', 'validating', 'in_progress', 'finalizing', 'completed']
+
+const UNPUSHED: ReadonlySet<string> = new Set(['sealed', 'uploading', 'refused'])
+
+function placeOf(status: string): number {
+  const at = STATES.indexOf(status)
+  return at < 0 ? STATES.length : at
+}
+
 export function batchesRow({ batches, batchesOver, metrics }: LiveView, room: Room): Row {
-  const unsent = Number(metrics['Batch/num_unpushed'] ?? 0)
+  const known = batches.filter(({ status }) => UNPUSHED.has(status)).length
+  // To the server also those are unknown that are shown as being sent, or held back.
+  const unsent = Math.max(0, Number(metrics['Batch/num_unpushed'] ?? 0) - known)
   if (batches.length === 0 && batchesOver === 0 && unsent === 0) return []
   const row = listed([
     { text: room.isWide || batches.length === 0 ? '' : amount(batches.length, 'batch', 'batches') },
@@ -29,8 +41,9 @@ function statusPieces(batches: readonly LiveBatch[], { isWide }: Room): Row {
   const tallies = new Map<string, number>()
   for (const { status } of batches) tallies.set(status, (tallies.get(status) ?? 0) + 1)
   const isTroubled = ([status]: readonly [string, number]): boolean => TROUBLED.has(status)
-  const others = isWide ? [...tallies].filter((one) => !isTroubled(one)) : []
-  return [...[...tallies].filter(isTroubled), ...others].map(([status, count]) => ({
+  const inOrder = [...tallies].toSorted(([one], [other]) => placeOf(one) - placeOf(other))
+  const others = isWide ? inOrder.filter((one) => !isTroubled(one)) : []
+  return [...inOrder.filter(isTroubled), ...others].map(([status, count]) => ({
     text: `${formatCount(count)} ${status}`,
     style: statusStyle(status),
   }))

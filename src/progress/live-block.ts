@@ -178,6 +178,7 @@ export class LiveBlock {
 const isSame = (rows: readonly string[], others: readonly string[]): boolean =>
   rows.length > 0 && rows.length === others.length && rows.every((row, at) => row === others[at])
 
+const PLAIN = /^[\x20-\x7e]*$/
 // biome-ignore lint/suspicious/noControlCharactersInRegex: it is about them
 const ESCAPES = /\u001b\[[0-9;]*[A-Za-z]/g
 const TAB_WIDTH = 8
@@ -185,5 +186,9 @@ const TAB_WIDTH = 8
 /** How many rows of the screen whole lines take, at most. */
 function rowsOf(lines: string, columns: number): number {
   const texts = lines.slice(0, -1).replace(ESCAPES, '').replaceAll('\t', ' '.repeat(TAB_WIDTH)).split('\n')
-  return texts.reduce((rows, text) => rows + Math.max(1, Math.ceil(displayWidth(text) / columns)), 0)
+  return texts.reduce((rows, text) => {
+    // A wide character has no room in the last column, and leaves it empty.
+    const used = PLAIN.test(text) ? columns : Math.max(1, columns - 1)
+    return rows + Math.max(1, Math.ceil(displayWidth(text) / used))
+  }, 0)
 }

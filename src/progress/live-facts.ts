@@ -4,7 +4,7 @@ import { oneLine } from '../util/text.ts'
 import type { Metrics, ProgressEvent, RequestCounts } from './events.ts'
 import type { LiveBatch, LiveDirect, LiveView } from './live-view.ts'
 import type { EventOf } from './terminal-text.ts'
-import { type BatchLeft, timeLeft } from './time-left.ts'
+import { type BatchLeft, type TimeLeft, timeLeft } from './time-left.ts'
 import { VerdictPace } from './verdict-pace.ts'
 
 /** A batch as this run saw it so far. */
@@ -25,8 +25,15 @@ interface DirectSet {
 
 /** What the server may take its time for; nothing can be reckoned from other waits. */
 const REMOTE_BATCHES = 'remote batches'
+/** The server is done with batches in these states. */
+const ENDED: ReadonlySet<string> = new Set(['completed', 'failed', 'expired', 'cancelled'])
+/** Not at the server, nor on the way: these wait for another attempt, or for a person. */
+const HELD: ReadonlySet<string> = new Set(['sealed', 'refused'])
+/** How long these took says nothing of others: the server did not work on them, or not to their end. */
+const CUT_SHORT: ReadonlySet<string> = new Set(['failed', 'cancelled'])
 /** The last batches tell how long the next will take. */
 const DURATIONS_KEPT = 200
+const SECOND_MS = 1000
 const HOUR_MS = 3_600_000
 
 /** What the events of a run add up to: read by the live display, as often as it is drawn. */
@@ -42,6 +49,7 @@ export class LiveFacts {
   #wait: EventOf<'waiting'> | undefined
   #outcome: string | undefined
   #added = 0
+  #mostInFlight = 0
   #warnings = 0
   #batchesOver = 0
 
@@ -62,6 +70,7 @@ export class LiveFacts {
   take(event: ProgressEvent, nowMs: number): void {
     if ('counts' in event) {
       this.#counts = event.counts
+      this.#mostInFlight = Math.max(this.#mostInFlight, event.counts.inFlight)
       this.#pace.note(nowMs, event.counts.succeeded + event.counts.failed)
     }
     const { kind } = event
@@ -86,7 +95,7 @@ export class LiveFacts {
     return {
       task: this.#task,
       elapsedMs: nowMs - this.#startedMs,
-      state: this.#stateText(nowMs),
+      ...this.#standing(nowMs),
       warnings: this.#warnings,
       counts: this.#counts,
       added: this.#added,
@@ -101,16 +110,8 @@ export class LiveFacts {
   }
 
   #takeBatch(event: EventOf<'batch-changed'>, nowMs: number): void {
-    const before = this.#batches.get(event.file)
-    const answered = answeredOf(event)
-    const knows = before?.watchedMs !== undefined
-    this.#batches.set(event.file, {
-      event,
-      firstMs: before?.firstMs ?? nowMs,
-      statusMs: before && before.event.status === event.status ? before.statusMs : nowMs,
-      watchedMs: knows || answered === undefined ? before?.watchedMs : nowMs,
-      watchedFrom: knows ? before.watchedFrom : (answered ?? 0),
-    })
+    if (event.status === 'requeued') this.#batches.delete(event.file)
+    else this.#batches.set(event.file, seen(event, this.#batches.get(event.file), nowMs))
   }
 
   #takeResult({ file, metrics }: EventOf<'batch-result'>, nowMs: number): void {
@@ -119,6 +120,7 @@ export class LiveFacts {
     if (!batch) return
     this.#batches.delete(file)
     this.#batchesOver++
+    if (CUT_SHORT.has(batch.event.status)) return
     const hours = metrics['Result/duration_hours']
     const ms = typeof hours === 'number' ? hours * HOUR_MS : nowMs - batch.firstMs
     this.#durationsMs = [...this.#durationsMs, ms].slice(-DURATIONS_KEPT)
@@ -134,13 +136,16 @@ export class LiveFacts {
     return producing === undefined ? undefined : Boolean(producing)
   }
 
-  #stateText(nowMs: number): string {
-    if (this.#outcome !== undefined) return oneLine(this.#outcome)
-    if (!this.#wait || this.#wait.untilMs <= nowMs) return 'running'
+  #standing(nowMs: number): Pick<LiveView, 'state' | 'stateDetail'> {
+    if (this.#outcome !== undefined) return { state: oneLine(this.#outcome), stateDetail: '' }
+    if (!this.#wait || this.#wait.untilMs <= nowMs) return { state: 'running', stateDetail: '' }
     const { reason, untilMs } = this.#wait
-    const ms = formatDuration(untilMs - nowMs)
-    if (reason === REMOTE_BATCHES) return `waiting for batches, next look in ${ms}`
-    return `waiting ${ms}: ${oneLine(reason)}`
+    const leftMs = untilMs - nowMs
+    if (reason !== REMOTE_BATCHES)
+      return { state: `waiting ${formatDuration(leftMs)}: ${oneLine(reason)}`, stateDetail: '' }
+    // At the last second it would say `in 0s`, which looks as if it hung.
+    const stateDetail = leftMs < SECOND_MS ? '' : `, next look in ${formatDuration(leftMs)}`
+    return { state: 'waiting for batches', stateDetail }
   }
 
   #liveDirect(nowMs: number): LiveDirect | undefined {
@@ -159,12 +164,18 @@ export class LiveFacts {
     return !this.#wait || this.#wait.reason === REMOTE_BATCHES || this.#wait.untilMs <= nowMs
   }
 
-  #timeLeft(isProducing: boolean, nowMs: number) {
+  #timeLeft(isProducing: boolean, nowMs: number): TimeLeft | undefined {
+    const { pending = 0, queued = 0, inFlight = 0 } = this.#counts ?? {}
+    const direct = [...this.#direct.values()].reduce((sum, { requests }) => sum + requests, 0)
+    const atServer = [...this.#batches.values()].filter(({ event }) => isAtServer(event))
     return timeLeft({
       isProducing,
-      pending: this.#counts?.pending ?? 0,
-      queued: this.#counts?.queued ?? 0,
-      batches: [...this.#batches.values()].map((seen) => batchLeft(seen, nowMs)),
+      pending,
+      queued: Math.max(0, queued - direct),
+      inFlight,
+      mostInFlight: this.#mostInFlight,
+      isDirect: this.#direct.size > 0,
+      batches: atServer.map((seen) => batchLeft(seen, nowMs)),
       durationsMs: this.#durationsMs,
       recent: this.#pace.recent(nowMs),
     })
@@ -176,11 +187,33 @@ function answeredOf({ completed, failed }: EventOf<'batch-changed'>): number | u
   return (completed ?? 0) + (failed ?? 0) || undefined
 }
 
+/** What is known of a batch after one more event; of one that an earlier run made, what the server tells of that time. */
+function seen(event: EventOf<'batch-changed'>, known: Seen | undefined, nowMs: number): Seen {
+  const status = oneLine(event.status)
+  // A new attempt is another batch.
+  const before = known && HELD.has(known.event.status) ? undefined : known
+  const answered = answeredOf(event)
+  const knows = before?.watchedMs !== undefined
+  return {
+    event: { ...event, status, model: oneLine(event.model) },
+    firstMs: before?.firstMs ?? Math.min(nowMs, event.createdMs ?? nowMs),
+    statusMs: known?.event.status === status ? known.statusMs : since(event, known, nowMs),
+    watchedMs: knows || answered === undefined ? before?.watchedMs : nowMs,
+    watchedFrom: knows ? before.watchedFrom : (answered ?? 0),
+  }
+}
+
+/** A change that was seen is timed by our own clock, which need not be the server's. */
+const since = ({ sinceMs }: EventOf<'batch-changed'>, known: Seen | undefined, nowMs: number): number =>
+  known ? nowMs : Math.min(nowMs, sinceMs ?? nowMs)
+
+const isAtServer = ({ status }: EventOf<'batch-changed'>): boolean => !ENDED.has(status) && !HELD.has(status)
+
 const liveBatch = ({ event, statusMs }: Seen, nowMs: number): LiveBatch => ({
   file: event.file,
-  status: oneLine(event.status),
+  status: event.status,
   statusMs: nowMs - statusMs,
-  model: oneLine(event.model),
+  model: event.model,
   requests: event.requests,
   answered: event.completed === undefined ? undefined : event.completed + (event.failed ?? 0),
 })

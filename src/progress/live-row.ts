@@ -34,11 +34,11 @@ function fitted(row: Row, width: number): Row {
 }
 
 /** Texts with commas between them; empty ones do not count. */
-export function listed(pieces: Row): Row {
-  return pieces
-    .filter(({ text }) => text !== '')
-    .flatMap((piece, at) => (at === 0 ? [piece] : [{ text: ', ', spare: piece.spare }, piece]))
-}
+export const listed = (pieces: Row): Row => continued(pieces).slice(1)
+
+/** The same, to go on after others: with a comma before the first one, too. */
+export const continued = (pieces: Row): Row =>
+  pieces.filter(({ text }) => text !== '').flatMap((piece) => [{ text: ', ', spare: piece.spare }, piece])
 
 /** Part of a bar. */
 export interface Share {

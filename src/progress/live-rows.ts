@@ -3,20 +3,22 @@ import { cutToWidth } from '../util/display-width.ts'
 import { formatCount, formatDuration, formatUsd } from '../util/format.ts'
 import type { RequestCounts } from './events.ts'
 import { counted, LABEL_WIDTH, labelled, type Room, shortCount } from './live-room.ts'
-import { bar, listed, type Row } from './live-row.ts'
+import { bar, continued, listed, type Piece, type Row } from './live-row.ts'
 import type { LiveView } from './live-view.ts'
 import { aboutText } from './time-left.ts'
 
 const SHORTEST_NAME = 10
 const NANO = 1e9
 
-export function titleRow({ task, elapsedMs, state, warnings }: LiveView, { width }: Room): Row {
+export function titleRow({ task, elapsedMs, state, stateDetail, warnings }: LiveView, { width }: Room): Row {
   const name = cutToWidth(task, Math.max(SHORTEST_NAME, Math.floor(width / 2)))
   return [
     { text: name === '' ? '' : `${name}  `, style: 'bold' },
     { text: formatDuration(elapsedMs) },
-    { text: `  ${state}`, style: 'busy' },
-    { text: warnings > 0 ? `  ${amount(warnings, 'warning')}` : '', style: 'warning', spare: 1 },
+    // What a run does when nothing is said of it need not be said.
+    { text: `  ${state}`, style: 'busy', spare: state === 'running' ? 1 : undefined },
+    { text: stateDetail, style: 'busy', spare: 2 },
+    { text: warnings > 0 ? `  ${amount(warnings, 'warning')}` : '', style: 'warning', spare: 3 },
   ]
 }
 
@@ -51,13 +53,17 @@ export function progressRow({ counts, perMinute = 0 }: LiveView, room: Room): Ro
   const done = succeeded + failed
   const cells = room.isWide ? (room.width - LABEL_WIDTH - 32) / 1.2 : room.width - 20
   const row: Row = [
-    ...bar(shares(counts), requests, Math.max(4, Math.min(50, Math.floor(cells)))),
-    { text: ` ${percent(done, requests).padStart(4)}` },
+    ...bar(shares(counts), requests, Math.max(4, Math.min(50, Math.floor(cells)))).map(spared),
+    { text: ' ', spare: 1 },
+    { text: percent(done, requests).padStart(4) },
     { text: `  ${shortCount(done)}/${shortCount(requests)}` },
-    { text: perMinute >= 1 ? `  ${shortCount(perMinute)}/min` : '', style: 'dim', spare: 1 },
+    { text: perMinute >= 1 ? `  ${shortCount(perMinute)}/min` : '', style: 'dim', spare: 2 },
   ]
   return labelled('requests', row, room)
 }
+
+/** A number that is cut would be a wrong one: where both have no room, the bar goes. */
+const spared = (piece: Piece): Piece => ({ ...piece, spare: 1 })
 
 export function countsRow({ counts }: LiveView, room: Room): Row {
   if (!counts || counts.requests === 0) return []
@@ -90,12 +96,12 @@ function placesOf({ pending, queued, inFlight }: RequestCounts, room: Room): Row
 export function directRow({ direct, batches, counts }: LiveView, room: Room): Row {
   if (!direct) return []
   // Beside batches it is not told which of the requests in flight are whose.
-  const open = batches.length === 0 ? (counts?.inFlight ?? 0) : 0
+  const onWire = batches.length === 0 ? (counts?.inFlight ?? 0) : 0
   const { sets, requests, ms } = direct
   const row = listed([
     { text: counted(requests, `${room.isWide ? '' : 'direct '}${requests === 1 ? 'call' : 'calls'}`, room) },
     { text: sets > 1 ? `in ${formatCount(sets)} sets` : '', spare: 2 },
-    { text: open > 0 ? counted(open, 'to come', room) : '', style: 'busy' },
+    { text: onWire > 0 ? counted(onWire, 'on the wire', room) : '', style: 'busy' },
     { text: `for ${formatDuration(ms)}`, spare: 1 },
   ])
   return labelled('direct', row, room)
@@ -124,15 +130,17 @@ export function costRow({ counts, metrics }: LiveView, room: Room): Row {
   const { costNanoUsd } = counts
   const [cap, reserved, expected, saved] = [usd('cap'), usd('reserved'), usd('expected'), usd('saved')]
   const isNear = cap > 0 && (costNanoUsd ?? 0) + reserved >= NEAR * cap
-  const row = listed([
-    {
-      text: `${spentText(costNanoUsd)}${cap > 0 ? ` of ${formatUsd(cap)}` : ''}${room.isWide ? '' : ' spent'}`,
-      style: isNear ? 'warning' : undefined,
-    },
-    { text: reserved > 0 ? `${formatUsd(reserved)} set aside` : '', spare: 1 },
-    { text: expected > 0 ? `${formatUsd(expected)} expected` : '', spare: 3 },
-    { text: saved > 0 ? `${formatUsd(saved)} saved` : '', style: 'good', spare: 2 },
-  ])
+  const style = isNear ? 'warning' : undefined
+  const row: Row = [
+    { text: spentText(costNanoUsd), style },
+    { text: cap > 0 ? ` of ${formatUsd(cap)}` : '', style, spare: 1 },
+    { text: room.isWide ? '' : ' spent', style, spare: 2 },
+    ...continued([
+      { text: expected > 0 ? `where ${formatUsd(expected)} was estimated` : '', spare: 5 },
+      { text: reserved > 0 ? `${formatUsd(reserved)} set aside` : '', spare: 3 },
+      { text: saved > 0 ? `${formatUsd(saved)} saved` : '', style: 'good', spare: 4 },
+    ]),
+  ]
   return labelled('cost', row, room)
 }
 

@@ -4,7 +4,7 @@ import type { TimeLeft } from './time-left.ts'
 /** A batch that is not over: its answers are not there, or not judged. */
 export interface LiveBatch {
   readonly file: number
-  /** The server's word for its state. */
+  /** The server's word for its state, or that of `batch-changed`. */
   readonly status: string
   /** For how long it is in this state, as far as this run saw it, in milliseconds. */
   readonly statusMs: number
@@ -28,6 +28,8 @@ export interface LiveView {
   readonly elapsedMs: number
   /** How the run stands: `running`, what it waits for, or how it ended. */
   readonly state: string
+  /** More about it, where there is room; empty when there is nothing more. */
+  readonly stateDetail: string
   readonly warnings: number
   readonly counts: RequestCounts | undefined
   /** Requests added by this run. */

@@ -1,11 +1,12 @@
 import type { Clock } from '../util/clock.ts'
 import { assertNever } from '../util/exhaustive.ts'
-import { formatCount, formatDuration } from '../util/format.ts'
+import { formatDuration } from '../util/format.ts'
 import { oneLine } from '../util/text.ts'
 import type { ProgressEvent, RequestCounts } from './events.ts'
 import { LiveBlock } from './live-block.ts'
 import { LiveFacts } from './live-facts.ts'
 import { renderLive, type ScreenSize } from './live-render.ts'
+import { MessageLimits } from './message-limits.ts'
 import type { Reporter } from './reporter.ts'
 import { paint, type Style } from './terminal-style.ts'
 import {
@@ -22,6 +23,7 @@ import {
   resultText,
   timeOfDay,
   waitingText,
+  wipedText,
 } from './terminal-text.ts'
 
 export interface TerminalReporterOptions {
@@ -56,7 +58,7 @@ export class TerminalReporter implements Reporter {
   readonly #options: TerminalReporterOptions
   readonly #facts: LiveFacts
   readonly #batches = new Map<number, EventOf<'batch-changed'>>()
-  readonly #told = new Map<string, { readonly count: number; readonly limit: number }>()
+  readonly #limits = new MessageLimits()
   readonly #block: LiveBlock | undefined
   readonly #startedMs: number
   #counts: RequestCounts | undefined
@@ -123,7 +125,7 @@ export class TerminalReporter implements Reporter {
     this.#closed = true
     await this.#block?.close()
     this.#logAdded()
-    const hidden = this.#hiddenText()
+    const hidden = this.#limits.hiddenText
     if (hidden) this.#log(`not shown: ${hidden}`, 'warning')
   }
 
@@ -142,7 +144,7 @@ export class TerminalReporter implements Reporter {
     else if (kind === 'monitored') this.#log(oneLine(`watch the run at ${event.url}`))
     else if (kind === 'run-finished') this.#showEnd(event)
     else if (kind === 'run-failed') this.#showBreak(event)
-    else if (kind === 'wiped') this.#batches.clear()
+    else if (kind === 'wiped') this.#showWipe(event)
     else if (kind !== 'sample') assertNever(kind)
   }
 
@@ -153,8 +155,9 @@ export class TerminalReporter implements Reporter {
 
   #showBatch(event: EventOf<'batch-changed'>): void {
     const before = this.#batches.get(event.file)
-    this.#batches.set(event.file, event)
-    if (before?.status !== event.status) this.#log(batchText(event))
+    if (event.status === 'requeued') this.#batches.delete(event.file)
+    else this.#batches.set(event.file, event)
+    if (before?.status !== event.status) this.#log(batchText(event, before))
   }
 
   #showResult(event: EventOf<'batch-result'>): void {
@@ -173,6 +176,11 @@ export class TerminalReporter implements Reporter {
     this.#log(directCallText(event, this.#columns()), event.ok ? undefined : 'error')
   }
 
+  #showWipe(event: EventOf<'wiped'>): void {
+    this.#batches.clear()
+    this.#log(wipedText(event), 'warning')
+  }
+
   #showEnd({ outcome, counts }: EventOf<'run-finished'>): void {
     const elapsed = formatDuration(this.#elapsedMs())
     this.#hasEnded = true
@@ -181,7 +189,7 @@ export class TerminalReporter implements Reporter {
 
   /** Why is told by whoever catches what was thrown. */
   #showBreak({ code }: EventOf<'run-failed'>): void {
-    this.#untold = false
+    this.#hasEnded = true
     if (this.#facts.hasBegun)
       this.#log(oneLine(`run ended after ${formatDuration(this.#elapsedMs())}: ${code}`), 'error')
   }
@@ -195,17 +203,8 @@ export class TerminalReporter implements Reporter {
   }
 
   #showLimited(category: string, text: string, isError: boolean): void {
-    const limit = isError ? this.#options.showErrors : this.#options.showWarnings
-    const count = (this.#told.get(category)?.count ?? 0) + 1
-    this.#told.set(category, { count, limit })
-    if (count <= limit) this.#log(text, isError ? 'error' : 'warning')
-  }
-
-  #hiddenText(): string {
-    const hidden = [...this.#told].filter(([, { count, limit }]) => count > limit)
-    return hidden
-      .map(([category, { count, limit }]) => `${formatCount(count - limit)} ${category}`)
-      .join(', ')
+    const most = isError ? this.#options.showErrors : this.#options.showWarnings
+    if (this.#limits.admits(category, most)) this.#log(text, isError ? 'error' : 'warning')
   }
 
   /** Now and then: what was added, and, where no display shows it, how far the run is. */
@@ -213,7 +212,7 @@ export class TerminalReporter implements Reporter {
     const now = this.#options.clock.now()
     if (this.#hasEnded || now - this.#summarisedMs < SUMMARY_MS) return
     this.#summarisedMs = now
-    this.#logAdded()
+    if (!this.#block) this.#logAdded()
     const summary = this.#counts && this.#summaryText(this.#counts)
     if (summary && (this.#untold || summary !== this.#lastSummary) && !this.#block) this.#log(summary)
     this.#lastSummary = summary ?? ''
@@ -240,7 +239,8 @@ export class TerminalReporter implements Reporter {
   }
 
   #log(text: string, style?: Style): void {
-    this.#logAdded()
+    // The display has this number all the time.
+    if (!this.#block || this.#hasEnded) this.#logAdded()
     const time = this.#paint(timeOfDay(this.#options.clock.now()), 'dim')
     const line = `${time} ${this.#paint(text, style)}\n`
     if (this.#block) this.#block.writeAbove(line)

@@ -1,4 +1,5 @@
 import { inspect } from 'node:util'
+import { amount } from '../util/amount.ts'
 import { formatCount, formatDuration, formatUsd } from '../util/format.ts'
 import { oneLine } from '../util/text.ts'
 import type { ProgressEvent, RequestCounts } from './events.ts'
@@ -14,8 +15,9 @@ export function timeOfDay(ms: number): string {
     .join(':')
 }
 
-/** `1,200 requests: 1,000 succeeded, 3 failed, 197 pending, 150 in flight, $0.0123`. */
+/** `1,200 requests: 1,000 succeeded, 3 failed, 197 pending, 150 in flight, $0.0123`; `no requests` without any. */
 export function countsText(counts: RequestCounts): string {
+  if (counts.requests === 0 && !counts.costNanoUsd) return 'no requests'
   const parts = [
     `${formatCount(counts.succeeded)} succeeded`,
     `${formatCount(counts.failed)} failed`,
@@ -26,17 +28,16 @@ export function countsText(counts: RequestCounts): string {
   return `${requestsText(counts.requests)}: ${parts.join(', ')}`
 }
 
-export const requestsText = (count: number): string =>
-  `${formatCount(count)} ${count === 1 ? 'request' : 'requests'}`
+export const requestsText = (count: number): string => amount(count, 'request')
 
-/** One line for a batch whose state changed. */
-export function batchText(event: EventOf<'batch-changed'>): string {
+/** One line for a batch whose state changed; its long id only where that is new. */
+export function batchText(event: EventOf<'batch-changed'>, before?: EventOf<'batch-changed'>): string {
   const { completed = 0, failed = 0 } = event
   const parts = [
     requestsText(event.requests),
     ...(completed > 0 ? [`${formatCount(completed)} completed`] : []),
     ...(failed > 0 ? [`${formatCount(failed)} failed`] : []),
-    ...(event.remoteId === undefined ? [] : [event.remoteId]),
+    ...(event.remoteId === undefined || event.remoteId === before?.remoteId ? [] : [event.remoteId]),
   ]
   return oneLine(`batch ${event.file} is ${event.status}: ${event.model}, ${parts.join(', ')}`)
 }
@@ -44,12 +45,17 @@ export function batchText(event: EventOf<'batch-changed'>): string {
 /** `batch 3 is done: 1,000 requests, 998 succeeded, 2 failed, $0.0012, after 2h5m`. */
 export function resultText({ file, metrics }: EventOf<'batch-result'>): string {
   const figure = (name: string): number => Number(metrics[`Result/${name}`] ?? 0)
-  const [requests, expired, hours] = [figure('num_requests'), figure('num_expired'), figure('duration_hours')]
+  const [requests, hours] = [figure('num_requests'), figure('duration_hours')]
+  const others = [
+    { count: figure('num_retry'), word: 'asked again' },
+    { count: figure('num_expired'), word: 'expired' },
+    { count: figure('num_untried'), word: 'queued again' },
+  ]
   const parts = [
     ...(requests > 0 ? [requestsText(requests)] : []),
     `${formatCount(figure('num_succeeded'))} succeeded`,
     `${formatCount(figure('num_failed'))} failed`,
-    ...(expired > 0 ? [`${formatCount(expired)} expired`] : []),
+    ...others.flatMap(({ count, word }) => (count > 0 ? [`${formatCount(count)} ${word}`] : [])),
     ...('Result/cost_usd' in metrics ? [formatUsd(figure('cost_usd') * 1e9)] : []),
     ...(hours > 0 ? [`after ${formatDuration(hours * HOUR_MS)}`] : []),
   ]
@@ -64,6 +70,12 @@ export const directText = ({ file, model, requests }: EventOf<'direct-started'>)
 export function waitingText({ reason, untilMs }: EventOf<'waiting'>, nowMs: number): string {
   const until = untilMs > nowMs ? `, until ${timeOfDay(untilMs)} (${formatDuration(untilMs - nowMs)})` : ''
   return oneLine(`waiting: ${reason}${until}`)
+}
+
+/** `wiped the whole task, 1,200 paid answers among it`, `wiped 30 pending and 2 failed requests`. */
+export function wipedText({ scope, pending, failed, thrownAway }: EventOf<'wiped'>): string {
+  if (scope === 'task') return `wiped the whole task, ${amount(thrownAway, 'paid answer')} among it`
+  return `wiped ${formatCount(pending)} pending and ${formatCount(failed)} failed requests`
 }
 
 export const failureText = ({ key, reason, final }: EventOf<'request-failed'>): string =>

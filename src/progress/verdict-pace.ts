@@ -11,7 +11,10 @@ const MARK_EVERY_MS = 1000
 const LEAST_MS = 5000
 const MINUTE_MS = 60_000
 
-/** How fast requests got their verdicts within the last minutes. */
+/**
+ * How fast requests got their verdicts within the last minutes. Answers of batches come all at once: the time in which
+ * nothing could be judged before the first of them does not count.
+ */
 export class VerdictPace {
   #marks: Mark[] = []
   #verdicts = 0
@@ -27,7 +30,9 @@ export class VerdictPace {
   }
 
   recent(nowMs: number): Recent | undefined {
-    const first = this.#marks.find((mark) => nowMs - mark.atMs <= WINDOW_MS)
+    const marks = this.#marks.filter((mark) => nowMs - mark.atMs <= WINDOW_MS)
+    const rise = marks.findIndex(({ verdicts }) => verdicts !== marks[0]?.verdicts)
+    const first = marks.at(rise < 0 ? -1 : rise - 1)
     if (!first || nowMs - first.atMs < LEAST_MS) return undefined
     return { verdicts: this.#verdicts - first.verdicts, ms: nowMs - first.atMs }
   }

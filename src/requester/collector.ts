@@ -1,6 +1,6 @@
 import { mayFinalise, planFailedBatch } from '../batch/failed-batch.ts'
 import type { LineOutcome } from '../batch/line-outcome.ts'
-import { type FileIn, isWorkedOn, remoteFilesOf } from '../batch/queue-file.ts'
+import { batchName, type FileIn, isWorkedOn, remoteFilesOf } from '../batch/queue-file.ts'
 import type { Refusal } from '../batch/refusals.ts'
 import type { Failure } from '../batch/reply.ts'
 import type { StepOf } from '../batch/steps.ts'
@@ -8,6 +8,7 @@ import { RemoteError, StateError } from '../errors.ts'
 import { zeroUsage } from '../tokens/usage.ts'
 import type { AccountGate } from './account-gate.ts'
 import { downloadAnswers, hasAnswers } from './answers-download.ts'
+import { batchChanged } from './batch-event.ts'
 import { estimateComplaints, expectedOf, usageComplaints } from './comparison.ts'
 import type { Context } from './context.ts'
 import { resultFileName } from './files.ts'
@@ -94,9 +95,16 @@ export class Collector {
     this.#begunAnew.add(file.id)
     const [fault] = file.faults
     const why = `a batch that was found failed: ${fault?.message ?? 'the server gave no reason'}`
-    await this.#context.store.commit((draft) =>
+    await this.#abandon(file, why)
+  }
+
+  /** The lines go again, in a new batch. */
+  async #abandon(file: EndedFile, why: string): Promise<void> {
+    const { store, emit } = this.#context
+    await store.commit((draft) =>
       draft.apply({ kind: 'abandoned', file: file.id, why, litter: remoteFilesOf(file) }),
     )
+    emit(batchChanged(file, 'sealed'))
   }
 
   async #takeFailed(file: EndedFile, taken: Taken | undefined): Promise<void> {
@@ -115,16 +123,10 @@ export class Collector {
       this.#blocked.set(file.id, why[0] ?? 'the server gave no reason')
       const advice =
         'Mend the cause and wipe with --wipe-requests, or let its requests fail with --process-failed-batches 1.'
-      return this.#warn(
-        'batch_failed',
-        `batch ${file.batchId} (queue file ${file.id}) failed: ${why.slice(0, 3).join('; ')}. ${advice}`,
-      )
+      return this.#warn('batch_failed', `${batchName(file)} failed: ${why.slice(0, 3).join('; ')}. ${advice}`)
     }
     if (plan.kind === 'fail') this.#finalised++
-    this.#warn(
-      'batch_failed',
-      `batch ${file.batchId} (queue file ${file.id}) failed: ${why.slice(0, 3).join('; ')}`,
-    )
+    this.#warn('batch_failed', `${batchName(file)} failed: ${why.slice(0, 3).join('; ')}`)
     await this.#receive(file, taken)
   }
 
@@ -134,15 +136,13 @@ export class Collector {
     await this.#context.store.commit((draft) => draft.apply({ kind: 'reserve', file: file.id, reserved: 0 }))
   }
 
-  /** The account is full. The lines go again, in a new batch, when there may be room. */
+  /** The account is full: a new batch is made when there may be room. */
   async #waitForRoom(file: EndedFile, why: string): Promise<void> {
-    const { governor, store } = this.#context
+    const { governor } = this.#context
     const again = await governor.refused(claimOf(file, file.tag), file.faults)
     const news = again === 'freed' ? governor.freed() : undefined
     if (again !== 'now' && !(await this.#waited(file, why, news))) return
-    await store.commit((draft) =>
-      draft.apply({ kind: 'abandoned', file: file.id, why, litter: remoteFilesOf(file) }),
-    )
+    await this.#abandon(file, why)
   }
 
   /** Waits until there may be room, or until `news`. False when that has taken too long. */
@@ -170,7 +170,7 @@ export class Collector {
       const areUnwanted = this.#givingUp || this.#discarding
       if (!areUnwanted || !(error instanceof StateError) || error.code !== 'answers_gone') throw error
       this.#blocked.set(file.id, error.message)
-      this.#warn('answers_gone', `the answers of batch ${file.batchId} are gone; its requests are given up`)
+      this.#warn('answers_gone', `the answers of ${batchName(file)} are gone; its requests are given up`)
       return false
     }
   }
@@ -199,7 +199,7 @@ export class Collector {
     if (oddLines > 0)
       this.#warn(
         'odd_lines',
-        `batch ${file.batchId}: ${oddLines} result lines belong to no request of it and were set aside`,
+        `${batchName(file)}: ${oddLines} result lines belong to no request of it and were set aside`,
       )
     return { ...settlement, answers }
   }
@@ -238,7 +238,7 @@ export class Collector {
       // An estimate that is far off is so for every batch of a task: once is enough.
       if (code !== 'usage_differs' && this.#complained.has(code)) continue
       this.#complained.add(code)
-      this.#warn(code, `batch ${file.batchId}: ${message}`)
+      this.#warn(code, `${batchName(file)}: ${message}`)
     }
   }
 
@@ -260,7 +260,7 @@ interface Taken extends Settlement {
 
 function answersGone(file: EndedFile, remote: string, cause: RemoteError): StateError {
   const message =
-    `file ${remote} with the answers of batch ${file.batchId} is gone from the server (they expire after 30 days, or it was ` +
+    `file ${remote} with the answers of ${batchName(file)} is gone from the server (they expire after 30 days, or it was ` +
     `deleted). ${file.live} requests stay pending; to have them sent and paid again, run with --wipe-requests.`
   return new StateError('answers_gone', message, { cause })
 }

@@ -1,5 +1,5 @@
-import { holdsReused } from '../batch/queue-file.ts'
 import type { RemoteApi } from '../batch/remote-api.ts'
+import { requestPlaces } from '../batch/request-places.ts'
 import type { TaskState } from '../batch/task-state.ts'
 import type { ProgressEvent, RequestCounts } from '../progress/events.ts'
 import type { TokenUsage } from '../tokens/usage.ts'
@@ -40,14 +40,12 @@ export const usageSoFar = ({ spending }: Pick<TaskState, 'spending'>): TokenUsag
 
 /** Requests by where they are, for people. */
 export function requestCounts(state: TaskState): RequestCounts {
-  // In no file: what waits for the answer to an identical request.
-  let queued = state.counters.pending
-  let inFlight = 0
-  for (const file of state.files.values()) {
-    queued -= file.live
-    if (file.phase === 'remote' || file.phase === 'direct' || file.phase === 'ended') inFlight += file.live
-    else if (file.phase !== 'received' && !holdsReused(file)) queued += file.live
-  }
+  const { queued, waiting, inFlight } = requestPlaces(state)
   const { costNanoUsd, unpricedReplies } = state.spending
-  return { ...state.counters, queued, inFlight, costNanoUsd: unpricedReplies > 0 ? undefined : costNanoUsd }
+  return {
+    ...state.counters,
+    queued: queued + waiting,
+    inFlight,
+    costNanoUsd: unpricedReplies > 0 ? undefined : costNanoUsd,
+  }
 }

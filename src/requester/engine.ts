@@ -1,7 +1,5 @@
 import { limitTexts } from '../batch/limit-text.ts'
 import { type FileIn, inPhase, isUnpushed, type QueueFile } from '../batch/queue-file.ts'
-import { filesToGive } from '../batch/reuse.ts'
-import { filesToSeal, type QueueFacts } from '../batch/sealing.ts'
 import type { Spending } from '../batch/task-state.ts'
 import { Notifier } from '../util/notifier.ts'
 import { AccountGate } from './account-gate.ts'
@@ -18,7 +16,7 @@ import { Interrupted, WaitedTooLong } from './patience.ts'
 import { Poller } from './poller.ts'
 import type { RequestResult } from './request-result.ts'
 import { ResultReader } from './result-reader.ts'
-import { giveReused } from './reused-lines.ts'
+import { Sealer } from './sealer.ts'
 import { Strays } from './strays.ts'
 import { Submitter } from './submitter.ts'
 import { Sweeper } from './sweeper.ts'
@@ -61,6 +59,7 @@ export class Engine {
   readonly #strays: Strays
   readonly #sweeper: Sweeper
   readonly #handout: Handout
+  readonly #sealer: Sealer
   readonly #pacer: Pacer | undefined
   /** What the end of the time has interrupted: it is not begun again in this run. */
   readonly #brokenOff = new Set<string>()
@@ -116,6 +115,12 @@ export class Engine {
       foundDirect: options.foundDirect,
       isWanted: mode !== 'discard',
       onChange: () => this.notify(),
+    })
+    this.#sealer = new Sealer(context, {
+      sender: this.#sender,
+      handout: this.#handout,
+      isProducing: options.isProducing,
+      canMove: (file) => this.#canMove(file),
     })
     this.#pacer = this.#newPacer()
   }
@@ -238,8 +243,8 @@ export class Engine {
     else {
       this.#pacer?.look()
       if (this.#pacer?.hasWork && !this.#isOver) this.#start('recall', async () => this.#pacer?.recall())
-      if (this.#options.mode === 'work' && !this.#isOver) this.#seal()
-      if (this.#options.mode !== 'discard') this.#giveReused()
+      if (this.#options.mode === 'work' && !this.#isOver) this.#start('seal', this.#sealer.sealing())
+      if (this.#options.mode !== 'discard') this.#start('give', this.#sealer.giving())
       for (const file of store.durable.state.files.values()) this.#advance(file)
       if (this.#poller.mayLook && [...store.durable.state.files.values()].some(inPhase('remote')))
         this.#start('poll', () => this.#poller.run())
@@ -250,44 +255,6 @@ export class Engine {
       this.#finished = this.#quiet && !this.#options.isProducing()
     }
     if (this.#quiet || this.#finished) this.#news.notify()
-  }
-
-  #seal(): void {
-    const { store, valuer } = this.#context
-    const { state } = store.head
-    const sealings = filesToSeal(state.files.values(), this.#facts(), valuer.sealing)
-    if (sealings.length === 0) return
-    this.#start('seal', () =>
-      store.commit((draft) => {
-        for (const { file, as } of sealings) {
-          if (draft.state.files.get(file)?.phase === 'open') draft.apply({ kind: 'seal', file, as })
-        }
-      }),
-    )
-  }
-
-  /** Closes files of answers used again, so that they are handed out. */
-  #giveReused(): void {
-    const { store } = this.#context
-    const hasOthers = this.#handout.isBusy || this.#handout.hasUnopened
-    const ready = filesToGive(store.head.state.files.values(), hasOthers)
-    if (ready.length === 0) return
-    this.#start('give', () => store.commit((draft) => giveReused(draft, ready)))
-  }
-
-  #facts(): QueueFacts {
-    const { directConcurrency } = this.#context.settings
-    // Results that are being read may still add lines to an open file: lines that fail together go together again.
-    const producing = this.#options.isProducing() || this.#handout.isReading
-    const direct = this.#sender.backlog
-    return { producing, inFlight: this.#isInFlight(), directBacklog: direct, directConcurrency }
-  }
-
-  #isInFlight(): boolean {
-    if (this.#handout.isBusy) return true
-    return [...this.#context.store.head.state.files.values()].some(
-      (file) => file.live > 0 && this.#canMove(file),
-    )
   }
 
   #canMove(file: QueueFile): boolean {
@@ -345,8 +312,8 @@ export class Engine {
     this.#options.onHalt()
   }
 
-  #start(id: string, activity: () => Promise<void>): void {
-    if (this.#brokenOff.has(id)) return
+  #start(id: string, activity: (() => Promise<void>) | undefined): void {
+    if (!activity || this.#brokenOff.has(id)) return
     this.#activities.start(id, activity, (error) => {
       if (error instanceof Interrupted && this.#isOver) this.#brokenOff.add(id)
       this.#fail(error)

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import type { z } from 'zod'
 import type { StepOf } from '../batch/steps.ts'
 import { lineBody, lineId } from '../batch/wire-line.ts'
 import { NightshiftError, StateError } from '../errors.ts'
@@ -6,6 +6,7 @@ import type { FileSystem } from '../state/file-system.ts'
 import { type Line, readLines } from '../state/json-lines.ts'
 import { readLedger } from '../state/ledger.ts'
 import { systemCode } from '../util/system-code.ts'
+import { failedLineSchema } from './failed-line.ts'
 import { FAILED_FILE, queueFileName } from './files.ts'
 import type { RequestLife } from './history.ts'
 import { HistoryWatch } from './history-watch.ts'
@@ -86,13 +87,6 @@ function unknownKey({ name }: TaskPlace, key: string, near: readonly string[]): 
   const message = `the ledger of task ${name} has no request with the key ${JSON.stringify(key)}${hint}`
   return new NightshiftError('unknown_key', message)
 }
-
-const failedLineSchema = z.object({
-  key: z.string(),
-  reason: z.string(),
-  attempts: z.number(),
-  reply: z.unknown().optional(),
-})
 
 async function failureOf(fs: FileSystem, place: TaskPlace, key: string): Promise<FailureRecord | null> {
   const path = `${place.directory}/${place.name}${FAILED_FILE}`

@@ -40,6 +40,7 @@ export interface RequesterOptions {
   readonly output: OutputPlacement
   /** Called when the task is created, and for `--reinit-params`. */
   readonly createParams: () => unknown | Promise<unknown>
+  /** Told of progress. Must return at once; after it threw or rejected it is told nothing more, and the run goes on. */
   readonly emit: (event: ProgressEvent) => void
   /** Aborted to stop the run; see `Context.stop`. */
   readonly stop?: AbortSignal | undefined

@@ -1,12 +1,13 @@
 import { awaitsFiles, faultsOf } from '../batch/batch-end.ts'
 import { LIST_PAGE, pollIntervalMs, pollMethod, terminalStatus } from '../batch/polling.ts'
-import { type FileIn, inPhase } from '../batch/queue-file.ts'
+import { batchName, type FileIn, inPhase } from '../batch/queue-file.ts'
 import type { Step } from '../batch/steps.ts'
 import { oldestStrayDate } from '../batch/strays.ts'
 import { NightshiftError, RemoteError } from '../errors.ts'
 import type { WireBatch } from '../openai/wire.ts'
 import { readUsage, type TokenUsage } from '../tokens/usage.ts'
 import { Absences } from './absences.ts'
+import { batchChanged, tookMs } from './batch-event.ts'
 import { cancelBatch } from './cancel-batch.ts'
 import type { Context } from './context.ts'
 import { requestCounts } from './context.ts'
@@ -127,7 +128,7 @@ export class Poller {
     try {
       await this.#take(
         file,
-        await withPatience(this.#context, `polling batch ${file.batchId}`, () =>
+        await withPatience(this.#context, `polling ${batchName(file)}`, () =>
           api.retrieveBatch(file.batchId, stop),
         ),
       )
@@ -144,7 +145,7 @@ export class Poller {
 
   async #take(file: RemoteFile, batch: WireBatch): Promise<void> {
     this.#absences.end(file.batchId)
-    this.#report(file, batch)
+    this.#context.emit(batchChanged(file, batch.status, batch))
     this.#context.pace?.progressed(file.id, progressOf(batch))
     const status = terminalStatus(batch.status)
     const { governor } = this.#context
@@ -160,6 +161,7 @@ export class Poller {
     const looks = this.#looks.get(batch.id) ?? 0
     this.#looks.set(batch.id, looks + 1)
     if (awaitsFiles(batch, looks)) return
+    const took = tookMs(batch)
     const faults = faultsOf(batch)
     await this.#commit({
       kind: 'ended',
@@ -169,7 +171,7 @@ export class Poller {
       ...(errorFileId && { errorFileId }),
       ...(faults.length > 0 && { faults: [...faults] }),
       ...countOf(batch),
-      ...tookMs(batch),
+      ...(took !== undefined && { tookMs: took }),
     })
     this.#context.pace?.note()
     await governor.ended(claim, status)
@@ -177,19 +179,6 @@ export class Poller {
 
   async #commit(step: Step): Promise<void> {
     await this.#context.store.commit((draft) => draft.apply(step))
-  }
-
-  #report(file: RemoteFile, batch: WireBatch): void {
-    const counts = batch.request_counts
-    this.#context.emit({
-      kind: 'batch-changed',
-      file: file.id,
-      status: batch.status,
-      model: file.model,
-      requests: file.requests,
-      remoteId: batch.id,
-      ...(counts && { completed: counts.completed, failed: counts.failed }),
-    })
   }
 }
 
@@ -205,15 +194,9 @@ function countOf({ usage: block, request_counts: counts }: WireBatch): { usage?:
   return isCounted ? { usage } : {}
 }
 
-/** What it took, for batches that were worked on to their end. */
-function tookMs({ status, created_at, completed_at, expired_at }: WireBatch) {
-  const end = status === 'completed' ? completed_at : status === 'expired' ? expired_at : undefined
-  return typeof end === 'number' && end >= created_at && { tookMs: (end - created_at) * 1000 }
-}
-
 function batchGone(file: RemoteFile, cause: RemoteError): NightshiftError {
   const message =
-    `the server does not know batch ${file.batchId} (queue file ${file.id}, ${file.live} requests). Is this the account ` +
-    'it was created with? Use that key, or give these requests up with --wipe-requests.'
+    `the server does not know ${batchName(file)}, which has ${file.live} requests. Is this the account it was created ` +
+    'with? Use that key, or give these requests up with --wipe-requests.'
   return new NightshiftError('batch_gone', message, { cause })
 }

@@ -1,3 +1,4 @@
+import { requestPlaces } from '../batch/request-places.ts'
 import type { SampleStanding } from '../batch/request-table.ts'
 import type { StepOf } from '../batch/steps.ts'
 import { currentParams, initialState, type TaskState } from '../batch/task-state.ts'
@@ -24,9 +25,9 @@ import { type PilotSurvey, surveyForPilot } from './pilot-survey.ts'
 import type { NewRequest } from './prepare.ts'
 import { type Beginning, type Receipt, receiptOf } from './receipt.ts'
 import { checkAccount, loadForQueue, recover, reserveForSent } from './recovery.ts'
-import { requestPlaces } from './request-places.ts'
 import type { RequestResult } from './request-result.ts'
 import { type Keep, Reuse } from './reuse.ts'
+import { safeEmit } from './safe-emit.ts'
 import type { AnyRequests } from './survey.ts'
 import { commitWiped } from './wipe.ts'
 
@@ -74,7 +75,12 @@ export class GPTRequester {
   #figures: Figures | undefined
 
   constructor(options: RequesterOptions) {
-    this.#options = { ...options, emit: (event) => this.#emit(event, options.emit) }
+    const tell = safeEmit(options.emit)
+    const emit = (event: ProgressEvent): void => {
+      tell(event)
+      this.#figures?.note(event)
+    }
+    this.#options = { ...options, emit }
   }
 
   /** Takes the lock, reads the task, and puts in order what an earlier run left. Throws LockError, StateError, UsageError. */
@@ -148,9 +154,9 @@ export class GPTRequester {
   /** What the task has cost so far, and what this run of it has. */
   get receipt(): Receipt {
     const { store, settings } = this.#opened.context
-    const { state, requests } = store.durable
+    const { state } = store.durable
     const { maxSpendNanoUsd } = settings.limits
-    const awaitingVerdict = requestPlaces(state, requests).received
+    const awaitingVerdict = requestPlaces(state).received
     return receiptOf(state, { before: this.#began, maxSpendNanoUsd, awaitingVerdict })
   }
 
@@ -406,17 +412,14 @@ export class GPTRequester {
     }
   }
 
-  #emit(event: ProgressEvent, emit: (event: ProgressEvent) => void): void {
-    emit(event)
-    this.#figures?.note(event)
-  }
-
   #onDurable(): void {
     const task = this.#task
     if (!task) return
     this.#engine?.notify()
     const { context, stateFile } = task
     stateFile.touch(context.store.durable, context.store.seq)
+    // What is put in order while it opens is no progress: whoever begins to tell of the run says where it stands.
+    if (!this.#figures) return
     context.emit({ kind: 'judged', counts: requestCounts(context.store.durable.state) })
   }
 }

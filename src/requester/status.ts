@@ -1,4 +1,5 @@
 import type { Phase, QueueFile } from '../batch/queue-file.ts'
+import { type RequestPlaces, requestPlaces } from '../batch/request-places.ts'
 import type { BatchFault, WipeScope } from '../batch/steps.ts'
 import type { Spending, Tally, TaskState } from '../batch/task-state.ts'
 import type { FileSystem } from '../state/file-system.ts'
@@ -9,7 +10,6 @@ import { FAILED_FILE } from './files.ts'
 import { stepsOfKinds } from './ledger-steps.ts'
 import { type LineWatcher, ledgerPath, mustExist, readTask } from './read-only-view.ts'
 import { type Receipt, receiptOf } from './receipt.ts'
-import { type RequestPlaces, requestPlaces } from './request-places.ts'
 
 /** Where a task stands, from its ledger alone. Times are ISO 8601 in UTC, money is in USD, sizes are in bytes. */
 export interface TaskStatus {
@@ -110,9 +110,9 @@ export async function readStatus(
     alsoWatch(line, state)
   })
   const holder = await TaskLock.holder(directory, name)
-  const { state, requests, extent } = view
+  const { state, extent } = view
   const { identity } = state
-  const places = requestPlaces(state, requests)
+  const places = requestPlaces(state)
   const sideFile = ([suffix, bytes]: readonly [string, number]) => ({ file: name + suffix, bytes })
   const failed = watch.lengths.get(FAILED_FILE) ?? 0
   return {

@@ -7,6 +7,7 @@ import type { WireBatch, WireFile } from '../openai/wire.ts'
 import { assertNever } from '../util/exhaustive.ts'
 import type { AccountGate } from './account-gate.ts'
 import { Admission, type AdmissionOptions } from './admission.ts'
+import { batchChanged } from './batch-event.ts'
 import type { Context } from './context.ts'
 import { createBatch } from './create-batch.ts'
 import { Intents } from './intents.ts'
@@ -175,7 +176,7 @@ export class Submitter {
     try {
       const giveUp = (why: string) => this.#abandon(file, why, [file.inputFileId])
       const batch = await createBatch(this.#context, file, giveUp)
-      await this.#created(file, batch.id, false)
+      await this.#created(file, batch, false)
     } catch (error) {
       if (!RemoteError.is(error) || !(error instanceof RemoteError)) throw error
       if (error.acted === 'unknown') await this.#doubt(file, error.message)
@@ -185,7 +186,7 @@ export class Submitter {
 
   async #created(
     file: FileIn<'uploaded' | 'doubtful' | 'fenced'>,
-    batchId: string,
+    batch: WireBatch,
     adopted: boolean,
   ): Promise<void> {
     const { inputFileId } = file
@@ -193,12 +194,12 @@ export class Submitter {
       draft.apply({
         kind: 'created',
         file: file.id,
-        batchId,
+        batchId: batch.id,
         inputFileId,
         ...(adopted && { adopted: true as const }),
       }),
     )
-    this.#report(file, 'validating', batchId)
+    this.#report(file, 'validating', batch)
   }
 
   async #doubt(file: QueueFile, why: string): Promise<void> {
@@ -215,7 +216,7 @@ export class Submitter {
     const wanted = found.filter(({ status }) => file.phase !== 'fenced' || status !== 'failed')
     const batch = wanted.find(({ status }) => status !== 'failed') ?? wanted[0]
     if (!batch) return this.#learn(file.id, { ...this.#known(file), batchAbsent: true })
-    await this.#created(file, batch.id, true)
+    await this.#created(file, batch, true)
     for (const twin of found) if (twin !== batch) await this.#onTwin(twin)
   }
 
@@ -230,14 +231,17 @@ export class Submitter {
     this.#learn(file.id, { ...NOTHING_KNOWN, phase: 'fenced' })
   }
 
-  async #abandon(file: QueueFile, why: string, litter: string[]): Promise<void> {
-    await this.#context.store.commit((draft) => {
+  /** Gives an attempt up: the file is `sealed` again, or, if a person is to see to it, `refused`. */
+  async #abandon(file: QueueFile, why: string, litter: string[], as = 'sealed'): Promise<void> {
+    const isSealed = await this.#context.store.commit((draft) => {
       // An earlier batch of the file may have been found meanwhile.
-      if (draft.state.files.get(file.id)?.phase === file.phase)
-        draft.apply({ kind: 'abandoned', file: file.id, why, litter })
+      if (draft.state.files.get(file.id)?.phase !== file.phase) return false
+      draft.apply({ kind: 'abandoned', file: file.id, why, litter })
+      return true
     })
     if ('tag' in file) await this.#context.governor.release(file.tag)
     this.#learn(file.id, { ...NOTHING_KNOWN, phase: 'sealed' })
+    if (isSealed) this.#report(file, as)
   }
 
   async #orRefuse<Result>(file: QueueFile, call: () => Promise<Result>): Promise<Result | undefined> {
@@ -261,7 +265,7 @@ export class Submitter {
 
   /** Gives up on a file in this run: it stays sealed until a person has seen to it. */
   async #leave(file: QueueFile, code: 'batch_refused' | 'batch_damaged', why: string): Promise<void> {
-    await this.#abandon(file, why, remnantOf(file))
+    await this.#abandon(file, why, remnantOf(file), 'refused')
     this.#admission.refuse(file, why)
     const what = code === 'batch_refused' ? 'was refused' : 'cannot be sent'
     this.#context.emit({ kind: 'warning', code, message: `batch ${file.id} ${what}: ${why}` })
@@ -276,16 +280,8 @@ export class Submitter {
     this.#knowledge.set(id, knowledge)
   }
 
-  #report(file: QueueFile, status: string, remoteId?: string): void {
-    const { id, model, requests } = file
-    this.#context.emit({
-      kind: 'batch-changed',
-      file: id,
-      status,
-      model,
-      requests,
-      ...(remoteId && { remoteId }),
-    })
+  #report(file: QueueFile, status: string, batch?: WireBatch): void {
+    this.#context.emit(batchChanged(file, status, batch))
   }
 }
 

@@ -126,6 +126,8 @@ export class ProgressLog {
       const taken = this.#queue.take(MOST_WRITE_BYTES, (row, index) => this.#line(row, end.step + 1 + index))
       rows = taken.rows
       const bytes = Buffer.from(taken.text)
+      // Opening and reading take their time, in which a lock can be lost.
+      this.#options.guard()
       await this.#file.append(bytes)
       await this.#file.sync()
       this.#durable = { ...end, step: end.step + rows.length, bytes: end.bytes + bytes.length }
@@ -145,11 +147,12 @@ export class ProgressLog {
 
   /** Opens the file and cuts off what is not sound, or not known to be durable. */
   async #open(): Promise<OpenFile> {
-    const { fs, path } = this.#options
+    const { fs, path, guard } = this.#options
     const file = await fs.open(path, 'append')
     try {
       const size = await file.size()
       const end = await this.#endOf(file, size)
+      guard()
       if (end.bytes < size) await file.truncate(end.bytes)
       await file.sync()
       await fs.syncDirectory(dirname(path))

@@ -1,3 +1,4 @@
+import { requestPlaces } from '../batch/request-places.ts'
 import { currentParams } from '../batch/task-state.ts'
 import type { Endpoint } from '../openai/wire.ts'
 import type { ProgressEvent } from '../progress/events.ts'
@@ -9,7 +10,6 @@ import type { QuoteGroup } from '../requester/quote-group.ts'
 import { openQuoting, type Quoting } from '../requester/quoting.ts'
 import { readTask } from '../requester/read-only-view.ts'
 import { receiptOf } from '../requester/receipt.ts'
-import { requestPlaces } from '../requester/request-places.ts'
 import { newRequests } from '../requester/survey.ts'
 import type { FileSystem } from '../state/file-system.ts'
 import { amount } from '../util/amount.ts'
@@ -51,7 +51,7 @@ export async function previewTask(options: PreviewOptions): Promise<RunSummary> 
   const { counters, spending, tally } = view.state
   const pending = requestedWipe(settings.options) ? 0 : counters.pending
   const found = settings.options.quote ? quote(view.state, pending) : undefined
-  const awaitingVerdict = requestPlaces(view.state, view.requests).received
+  const awaitingVerdict = requestPlaces(view.state).received
   return {
     name,
     complete: false,

@@ -1,5 +1,6 @@
-import { errorText, NightshiftError } from '../errors.ts'
+import { errorText } from '../errors.ts'
 import type { ProgressEvent } from '../progress/events.ts'
+import { callGuarded } from '../progress/guarded-hook.ts'
 import { HistoryReporter } from '../progress/history-reporter.ts'
 import type { HistorySender, OpenSender, RunEnd } from '../progress/history-sender.ts'
 import { wandbSender } from '../progress/wandb/open-sender.ts'
@@ -32,6 +33,8 @@ export class RunHistory {
   readonly #log: ProgressLog
   #guard: () => void = () => {}
   #sender: HistorySender | undefined
+  /** It is told no more but the end, since it may hold something. */
+  #hasFailed = false
 
   constructor(options: RunHistoryOptions) {
     const { settings, dependencies } = options
@@ -61,6 +64,14 @@ export class RunHistory {
     this.#log.start()
   }
 
+  /** Takes how the run ended, which is the last row: reporters are told later, when it is delivered. */
+  ended(event: ProgressEvent): void {
+    callGuarded(
+      () => this.reporter.onEvent(event),
+      (error) => this.#warn('history', `the end of the run is not in its history: ${errorText(error)}`),
+    )
+  }
+
   /** Makes all of it durable. Never rejects. */
   async close(): Promise<void> {
     const problem = await this.#log.close()
@@ -82,7 +93,7 @@ export class RunHistory {
     try {
       await sender.end(end)
     } catch (error) {
-      this.#warn('history_sender', senderText(error))
+      this.#failed(error)
     }
   }
 
@@ -91,21 +102,27 @@ export class RunHistory {
   }
 
   #told(bytes: number): void {
-    try {
-      this.#sender?.durable(bytes)
-    } catch (error) {
-      this.#sender = undefined
-      this.#warn('history_sender', senderText(error))
-    }
+    if (this.#hasFailed) return
+    callGuarded(
+      () => this.#sender?.durable(bytes),
+      (error) => this.#failed(error),
+    )
   }
 
   #opened(open: OpenSender, source: Parameters<OpenSender>[0]): HistorySender | undefined {
     try {
       return open(source)
     } catch (error) {
-      this.#warn('history_sender', senderText(error))
+      this.#failed(error)
       return undefined
     }
+  }
+
+  #failed(error: unknown): void {
+    if (this.#hasFailed) return
+    this.#hasFailed = true
+    const message = `the history is not delivered any more; the run goes on, and the history is kept: ${errorText(error)}`
+    this.#warn('history_sender', message)
   }
 
   #warn(code: string, message: string): void {
@@ -113,32 +130,7 @@ export class RunHistory {
   }
 }
 
-const senderText = (error: unknown): string =>
-  `the history is not delivered any more; the run goes on, and the history is kept: ${errorText(error)}`
-
 const recoveredText = (lost: number): string =>
   lost === 0
     ? 'the history is written again; nothing of it was lost'
     : `the history is written again; ${lost} rows of it were lost`
-
-/** What an ending is to whoever is told of it: an outcome of a run, or what it failed with. */
-export type Ending =
-  | { readonly kind: 'finished'; readonly outcome: string }
-  | { readonly kind: 'failed'; readonly error: unknown }
-
-const COMPLETE: ReadonlySet<string> = new Set(['complete', 'no-run', 'dry-run', 'quote'])
-const INTERRUPTIONS: ReadonlySet<string> = new Set(['interrupted', 'lock_aborted', 'aborted'])
-
-/** A run that was asked to stop before it could sum up has not failed. */
-export const endingOf = (error: unknown): Ending =>
-  NightshiftError.is(error) && INTERRUPTIONS.has(error.code)
-    ? { kind: 'finished', outcome: 'interrupted' }
-    : { kind: 'failed', error }
-
-export const codeOf = (error: unknown): string => (NightshiftError.is(error) ? error.code : 'error')
-
-export function runEnd(ending: Ending): RunEnd {
-  if (ending.kind === 'failed') return { outcome: 'failed', exitCode: 1 }
-  const { outcome } = ending
-  return { outcome, exitCode: outcome === 'interrupted' ? 130 : COMPLETE.has(outcome) ? 0 : 3 }
-}

@@ -35,3 +35,9 @@ export async function callHook<Result>(name: string, call: () => Result | Promis
 export function hookFailed(cause: unknown, message: () => string): NightshiftError {
   return NightshiftError.is(cause) ? cause : new TaskError('hook_failed', message(), { cause })
 }
+
+/** Where in the task's own code it happened; undefined for an error that no hook has thrown. */
+export function hookStack(error: unknown): string | undefined {
+  const isHooks = NightshiftError.is(error) && error.code === 'hook_failed'
+  return isHooks && error.cause instanceof Error ? error.cause.stack : undefined
+}

@@ -1,16 +1,11 @@
 import type { SampleStanding } from '../batch/request-table.ts'
-import { initialState } from '../batch/task-state.ts'
 import { errorText } from '../errors.ts'
 import type { Endpoint } from '../openai/wire.ts'
-import type { ProgressEvent } from '../progress/events.ts'
-import { ProgressFanOut } from '../progress/fan-out.ts'
-import { requestCounts } from '../requester/context.ts'
 import type { View } from '../requester/draft.ts'
 import type { RequesterOptions } from '../requester/opening.ts'
 import type { PrepareOptions } from '../requester/prepare.ts'
 import { GPTRequester } from '../requester/requester.ts'
 import { nodeFileSystem } from '../state/file-system.ts'
-import { changedOptions } from '../util/changed-options.ts'
 import { systemClock } from '../util/clock.ts'
 import type { Settings } from '../util/options.ts'
 import { AnswerSchemas, schemaHash } from './answer-schemas.ts'
@@ -23,7 +18,7 @@ import type { TaskOutput } from './output.ts'
 import { type PilotEnd, runPilot } from './pilot.ts'
 import { previewTask } from './preview.ts'
 import { projectOutput } from './project-output.ts'
-import { codeOf, type Ending, endingOf, RunHistory, runEnd } from './run-history.ts'
+import { endingOf, RunTelling } from './run-telling.ts'
 import { summarise } from './summary.ts'
 import { callHook, type TaskHooks } from './task-hooks.ts'
 import type { RunSummary } from './task-types.ts'
@@ -36,14 +31,11 @@ export interface TaskRunOptions<Answer> {
   readonly setParams: (params: unknown) => void
 }
 
-const REPORTER_CLOSE_MS = 5_000
-
 /** One run of a task: generation, results and verdicts, going on beside each other. */
 export class TaskRun<Answer> {
   readonly #options: TaskRunOptions<Answer>
   readonly #schemas: AnswerSchemas<Answer>
-  readonly #reporters: ProgressFanOut
-  readonly #history: RunHistory
+  readonly #telling: RunTelling
   readonly #generation: Generation
   readonly #judge: Judge<Answer>
   readonly #startedMs: number
@@ -51,18 +43,15 @@ export class TaskRun<Answer> {
   /** Of a dry run: the task as it is on disk. */
   #view: View | undefined
   #pilot: PilotEnd | undefined
-  #ending: Ending | undefined
   #addedByPilot = 0
 
   constructor(options: TaskRunOptions<Answer>) {
     const { hooks, className, dependencies, settings } = options
     this.#options = options
     this.#startedMs = (dependencies.clock ?? systemClock).now()
-    const emit = (event: ProgressEvent) => this.#emit(event)
-    this.#history = new RunHistory({ settings, className, dependencies, emit })
-    this.#reporters = new ProgressFanOut([this.#history.reporter, ...(dependencies.reporters ?? [])])
+    this.#telling = new RunTelling({ settings, className, dependencies })
     this.#schemas = new AnswerSchemas(className, (request) => hooks.answerSchemaFor(request))
-    this.#generation = new Generation(hooks, (code, message) => this.#warn(code, message))
+    this.#generation = new Generation(hooks, (code, message) => this.#telling.warn(code, message))
     this.#judge = new Judge({ hooks, schemas: this.#schemas, maxRetries: settings.options.maxRetries })
   }
 
@@ -79,18 +68,11 @@ export class TaskRun<Answer> {
       const output = hooks.createOutput()
       return dryRun || quote ? await this.#preview() : await this.#runOpened(output)
     } catch (error) {
-      this.#tellEnd(endingOf(error))
+      this.#telling.ended(endingOf(error), this.#requester?.state)
       throw error
     } finally {
-      await this.#finish()
+      await this.#telling.finish()
     }
-  }
-
-  /** Nothing of the task is held any more: what tells of it may take its time, within bounds. */
-  async #finish(): Promise<void> {
-    const { clock = systemClock, warn = warnByProcess } = this.#options.dependencies
-    if (this.#ending) await this.#history.end(runEnd(this.#ending))
-    for (const problem of await this.#reporters.close(REPORTER_CLOSE_MS, clock)) warn(problem)
   }
 
   async #preview(): Promise<RunSummary> {
@@ -106,7 +88,7 @@ export class TaskRun<Answer> {
       setView: (view) => {
         this.#view = view
       },
-      emit: (event) => this.#emit(event),
+      emit: this.#telling.emit,
       fetch: dependencies.fetch,
       stop: dependencies.stop,
     })
@@ -121,8 +103,9 @@ export class TaskRun<Answer> {
       // What fails while the run winds down is a failure of the run.
       await requester.close({
         beforeRelease: (failure) =>
-          this.#settle(
+          this.#telling.settle(
             failure === undefined ? { kind: 'finished', outcome: summary.outcome } : endingOf(failure),
+            requester.state,
           ),
       })
       return summary
@@ -134,15 +117,8 @@ export class TaskRun<Answer> {
 
   async #workOpened(requester: GPTRequester, output: TaskOutput): Promise<RunSummary> {
     const { hooks, settings, setParams } = this.#options
-    const { run, name } = settings.options
-    if (run || requester.isWiping) this.#history.open(requester)
-    this.#emit({
-      kind: 'run-started',
-      task: name,
-      counts: requestCounts(requester.state),
-      options: changedOptions(settings.options),
-    })
-    requester.tellFigures()
+    const { run } = settings.options
+    this.#telling.started(requester)
     checkOutput(requester, output)
     const writtenBefore = requester.fileLength(output.suffix(1))
     setParams(requester.params)
@@ -159,27 +135,12 @@ export class TaskRun<Answer> {
   /** Closes after a failure. What fails then is told, but must not hide what failed first. */
   async #closeAfter(error: unknown, requester: GPTRequester): Promise<void> {
     try {
-      await requester.close({ beforeRelease: () => this.#settle(endingOf(error)) })
+      const beforeRelease = () => this.#telling.settle(endingOf(error), requester.state)
+      await requester.close({ beforeRelease })
     } catch (second) {
       if (second === error) return
-      this.#warn('close_failed', `while closing: ${errorText(second)}`)
+      this.#telling.warn('close_failed', `while closing: ${errorText(second)}`)
     }
-  }
-
-  /** The last that is told of the run, while the task is still this process's. */
-  async #settle(ending: Ending): Promise<void> {
-    this.#tellEnd(ending)
-    await this.#history.close()
-  }
-
-  /** Once in a run: what it failed with first counts. */
-  #tellEnd(ending: Ending): void {
-    if (this.#ending) return
-    this.#ending = ending
-    const state = this.#requester?.state ?? initialState
-    if (ending.kind === 'finished')
-      this.#emit({ kind: 'run-finished', outcome: ending.outcome, counts: requestCounts(state) })
-    else this.#emit({ kind: 'run-failed', message: errorText(ending.error), code: codeOf(ending.error) })
   }
 
   get #endpoint(): Endpoint {
@@ -203,7 +164,7 @@ export class TaskRun<Answer> {
       prepare: this.#prepare,
       output,
       createParams: () => callHook('createParams', () => hooks.createParams()),
-      emit: (event) => this.#emit(event),
+      emit: this.#telling.emit,
       stop,
       cut,
       api,
@@ -218,15 +179,8 @@ export class TaskRun<Answer> {
     if (!requester.isWiping) return
     await this.#handleResults(requester, false)
     if (this.#isStopping) return
-    const { scope, pending, failed, thrownAway } = await requester.finishWipe(() =>
-      callHook('createParams', () => this.#options.hooks.createParams()),
-    )
+    await requester.finishWipe(() => callHook('createParams', () => this.#options.hooks.createParams()))
     this.#options.setParams(requester.params)
-    const what =
-      scope === 'task'
-        ? `the whole task, ${thrownAway} paid answers among it`
-        : `${pending} pending and ${failed} failed requests`
-    this.#warn('wiped', `wiped ${what}`)
   }
 
   async #work(requester: GPTRequester): Promise<void> {
@@ -264,7 +218,7 @@ export class TaskRun<Answer> {
     if (requester.outcome.kind !== 'complete') return
     const missing = requestsBefore + requester.putBack - requester.state.counters.requests
     if (missing <= 0) return
-    this.#warn(
+    this.#telling.warn(
       'not_yielded',
       `${requester.putBack} failed requests were put back, but generateRequests did not yield ${missing} of their keys again: the task no longer knows these`,
     )
@@ -290,15 +244,4 @@ export class TaskRun<Answer> {
       pilot: this.#pilot,
     })
   }
-
-  #warn(code: string, message: string): void {
-    this.#emit({ kind: 'warning', code, message })
-  }
-
-  /** The one way out for what reporters are told of this run. */
-  #emit(event: ProgressEvent): void {
-    this.#reporters.emit(event)
-  }
 }
-
-const warnByProcess = (message: string): void => process.emitWarning(message, 'NightshiftWarning')

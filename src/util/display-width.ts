@@ -2,7 +2,7 @@ const TAKES_NO_COLUMN = /^[\p{Mn}\p{Me}\p{Cf}]$/u
 /** Asks for the picture instead of the letter before it, which many terminals then make two columns wide. */
 const EMOJI_SELECTOR = '\ufe0f'
 const TAKES_TWO =
-  /^[\p{Emoji_Presentation}\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}\p{Script=Yi}\p{Script=Tangut}\p{Script=Bopomofo}\u3000-\u303e\uff01-\uff60\uffe0-\uffe6]$/u
+  /^[\p{Emoji_Presentation}\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}\p{Script=Yi}\p{Script=Tangut}\p{Script=Bopomofo}\u2329\u232a\u2e80-\u303e\u3040-\u33ff\u4dc0-\u4dff\ufe10-\ufe19\ufe30-\ufe6b\uff01-\uff60\uffe0-\uffe6\u{1f200}-\u{1f2ff}]$/u
 const PLAIN = /^[\x20-\x7e]*$/
 
 /**

@@ -55,7 +55,8 @@ export function quoteValue(value: unknown): string {
   return text.length > LONGEST_QUOTE ? `${text.slice(0, LONGEST_QUOTE)}…` : text
 }
 
-const hideSecrets = (text: string): string =>
+/** A text without what looks like a key of OpenAI's, or like the user and password of an address. */
+export const hideSecrets = (text: string): string =>
   text.replaceAll(/\bsk-[\w-]*/g, 'sk-…').replaceAll(/\/\/[^/?#]*@/g, '//…@')
 
 function describe(value: unknown): string {

@@ -39,13 +39,14 @@ const price = (help: string) =>
   money(z.number().min(0).optional(), help, { unit: 'USD', value: 'usd' } as const)
 
 const MATCHING_CASE = { ignoreCase: true } as const
-const hasNoCredentials = (url: string): boolean => {
+export const hasNoCredentials = (url: string): boolean => {
   const parsed = URL.parse(url)
   return parsed === null || (parsed.username === '' && parsed.password === '')
 }
 
 /** What is part of an address at Weights & Biases. */
-const wandbName = (most: number) => z.string().regex(new RegExp(`^[^/\\\\#?%:\\s]{1,${most}}$`))
+const wandbName = (most: number) =>
+  z.string().regex(new RegExp(`^(?! )[^/\\\\#?%:\\p{Cc}]{1,${most}}(?<! )$`, 'u'))
 
 /** Every option of this release: the types, the flags, the help and the docs all come from here. */
 export const optionTable = {

@@ -4,7 +4,13 @@ import { UsageError } from '../errors.ts'
 import type { OptionEntry, OptionShape, OptionTable } from './option-entry.ts'
 import { kebab, nearest, quoteValue } from './option-names.ts'
 import { allowedText, schemaFacts } from './option-schema.ts'
-import { atLeast, optionTable, type ResolvedOptions, type TaskOptions } from './option-table.ts'
+import {
+  atLeast,
+  hasNoCredentials,
+  optionTable,
+  type ResolvedOptions,
+  type TaskOptions,
+} from './option-table.ts'
 import { Secret } from './secret.ts'
 
 export type { ResolvedOptions, TaskOptions }
@@ -58,7 +64,7 @@ export interface WandbEnvironment {
   readonly group: string | undefined
   readonly runId: string | undefined
   readonly dir: string | undefined
-  /** `WANDB_TAGS`, between commas. */
+  /** `WANDB_TAGS`, between commas; each of up to 64 characters. */
   readonly tags: readonly string[]
   /** `NETRC`, else `.netrc` in `HOME`: where a key may be. Undefined when neither is set. */
   readonly netrc: string | undefined
@@ -201,7 +207,7 @@ function parseEnvironment(input: TaskOptions, env: EnvironmentVariables): Parsed
       group: effective(optionTable.wandbGroup, input.wandbGroup),
       runId: effective(optionTable.wandbRunId, input.wandbRunId),
       dir: effective(optionTable.wandbDir, input.wandbDir),
-      tags: Object.freeze(listOf(variable(env, 'WANDB_TAGS'))),
+      tags: Object.freeze(effective(wandbTags, undefined) ?? []),
       netrc: netrcPath(env),
     }),
   }
@@ -230,19 +236,34 @@ const wandbMode = {
 const wandbBaseUrl = {
   schema: z
     .url({ protocol: /^https?$/ })
+    .refine(hasNoCredentials)
     .transform((url) => url.replace(/\/+$/, ''))
     .optional(),
   group: '',
   help: '',
-  allowed: 'an http or https URL',
+  allowed: 'an http or https URL without user name and password',
   env: 'WANDB_BASE_URL',
 } satisfies OptionEntry
 
-const listOf = (text = ''): string[] =>
+const listOf = (text: string): string[] =>
   text
     .split(',')
     .map((part) => part.trim())
     .filter((part) => part !== '')
+
+/** A longer one W&B refuses, and with it the whole run. */
+const MAX_TAG = 64
+const wandbTags = {
+  schema: z
+    .string()
+    .default('')
+    .transform(listOf)
+    .refine((tags) => tags.every(({ length }) => length <= MAX_TAG)),
+  group: '',
+  help: '',
+  allowed: `tags of up to ${MAX_TAG} characters each, with commas between them`,
+  env: 'WANDB_TAGS',
+} satisfies OptionEntry
 
 function netrcPath(env: EnvironmentVariables): string | undefined {
   const own = variable(env, 'NETRC')

@@ -20,8 +20,15 @@ export function cutText(text: string, width: number): string {
 }
 
 /** One line that cannot move the cursor or change colours: control characters become spaces or are escaped. */
-export const oneLine = (text: string): string =>
-  text.replaceAll(/\s+/g, ' ').replaceAll(/[\p{Cc}\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu, escaped)
+export const oneLine = (text: string): string => text.replaceAll(/\s+/g, ' ').replaceAll(CONTROL, escaped)
+
+/** The same for a text of several lines, such as a stack trace: line breaks and tabs stay. */
+export const plainLines = (text: string): string =>
+  text
+    .replaceAll('\r\n', '\n')
+    .replaceAll(CONTROL, (character) => (/[\n\t]/.test(character) ? character : escaped(character)))
+
+const CONTROL = /[\p{Cc}\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu
 
 const escaped = (character: string): string =>
   `\\u${(character.codePointAt(0) ?? 0).toString(16).padStart(4, '0')}`

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { applyStep, ImpossibleStep } from '../../src/batch/apply-step.ts'
 import { budgetOf } from '../../src/batch/budget.ts'
 import { RequestIndex } from '../../src/batch/request-index.ts'
-import type { RequestTable } from '../../src/batch/request-table.ts'
+import type { CallState, RequestTable } from '../../src/batch/request-table.ts'
 import { type Step, type StepOf, stepSchema } from '../../src/batch/steps.ts'
 import { initialState, type TaskState } from '../../src/batch/task-state.ts'
 import { PHASES, queueFile } from '../support/queue-files.ts'
@@ -43,11 +43,11 @@ function pendingByFile(table: RequestTable): Map<number, number> {
   return byFile
 }
 
-function callsOnWire(table: RequestTable, file: number): number {
+function callsIn(table: RequestTable, file: number, call: CallState): number {
   let calls = 0
   for (let request = 1; request <= table.last; request++) {
     const record = table.get(request)
-    if (record.state === 'pending' && record.file === file && record.call === 'sent') calls++
+    if (record.state === 'pending' && record.file === file && record.call === call) calls++
   }
   return calls
 }
@@ -86,6 +86,20 @@ describe('after any life', () => {
           const byFile = pendingByFile(table)
           byFile.delete(0)
           expect(new Map(counted.map(([id, live]) => [id, live]))).toEqual(byFile)
+        })
+      }),
+    )
+  })
+
+  test('a direct set counts its calls that are on the wire, and those that are answered', () => {
+    fc.assert(
+      fc.property(lives(60), (moves) => {
+        live(moves, ({ files }, table) => {
+          for (const file of files.values()) {
+            if (file.phase !== 'direct') continue
+            const [sent, received] = [callsIn(table, file.id, 'sent'), callsIn(table, file.id, 'received')]
+            expect(file.calls ?? { sent: 0, received: 0 }).toEqual({ sent, received })
+          }
         })
       }),
     )
@@ -165,7 +179,8 @@ describe('after any life', () => {
             const { id, phase, reserved = 0 } = file
             expect(reserved).toBeGreaterThanOrEqual(0)
             if (phase === 'received' || phase === 'sealed' || phase === 'open') expect(reserved).toBe(0)
-            if (phase === 'direct') expect(reserved).toBe(hasCap(file) ? MOST * callsOnWire(table, id) : 0)
+            if (phase === 'direct')
+              expect(reserved).toBe(hasCap(file) ? MOST * callsIn(table, id, 'sent') : 0)
           }
         })
       }),

@@ -93,10 +93,15 @@ test('of the durations of batches the last two hundred are kept', () => {
           ? { ...step, batchId: `b${index}` }
           : step,
     ),
-    { kind: 'ended', file: index + 1, status: 'completed', tookMs: index * 1000 },
+    { kind: 'ended', file: index + 1, status: index % 2 ? 'completed' : 'expired', tookMs: index * 1000 },
   ]).flat()
   const { batchDurationsMs } = stateAfter(...steps).state
   expect(batchDurationsMs).toHaveLength(200)
   expect(batchDurationsMs.at(0)).toBe(5_000)
   expect(batchDurationsMs.at(-1)).toBe(204_000)
+})
+
+test.each(['failed', 'cancelled'] as const)('what a batch took that %s is not among them', (status) => {
+  const { batchDurationsMs } = stateAfter(...CREATED, { kind: 'ended', file: 1, status, tookMs: 1000 }).state
+  expect(batchDurationsMs).toEqual([])
 })

@@ -1,32 +1,16 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { METRICS, type MetricFacts, taskMetrics } from '../../src/batch/metrics.ts'
+import { METRICS, taskMetrics } from '../../src/batch/metrics.ts'
 import { OWN_METRICS } from '../../src/batch/own-metrics.ts'
 import type { QueueFile } from '../../src/batch/queue-file.ts'
 import { RESULT_METRICS, resultMetrics } from '../../src/batch/result-metrics.ts'
 import { SHARED_METRICS } from '../../src/batch/shared-metrics.ts'
 import { initialState, type TaskState } from '../../src/batch/task-state.ts'
 import { requestCounts } from '../../src/requester/context.ts'
+import { metricFacts } from '../support/metric-facts.ts'
 import { renderMetricsMarkdown } from '../support/metrics-page.ts'
 import { queueFile, queueFiles } from '../support/queue-files.ts'
 import { tokensOf } from '../support/valuation.ts'
-
-const facts = (over: Partial<MetricFacts> = {}): MetricFacts => ({
-  state: initialState,
-  before: initialState.spending,
-  lastRequest: 0,
-  samples: { committed: 0, succeeded: 0, failed: 0, mixed: 0 },
-  uncommitted: 0,
-  outputBytes: 0,
-  progress: new Map(),
-  expectedNanoUsd: () => 0,
-  maxSpendNanoUsd: undefined,
-  processedFailedBatches: 0,
-  passes: 0,
-  isProducing: false,
-  requestsPerMinute: undefined,
-  ...over,
-})
 
 const stateWith = (files: readonly QueueFile[], over: Partial<TaskState> = {}): TaskState => ({
   ...initialState,
@@ -49,10 +33,15 @@ describe('the figures of a task', () => {
   test('have one of each name, but for those that are not known', () => {
     const unknown = ['Queue/pred_completion_ratio', 'Cost/cap_usd', 'Rate/requests_per_min']
     const names = METRICS.map(({ name }) => name)
-    expect(Object.keys(taskMetrics(facts()))).toEqual(names.filter((name) => !unknown.includes(name)))
+    expect(Object.keys(taskMetrics(metricFacts()))).toEqual(names.filter((name) => !unknown.includes(name)))
     const open = queueFile('open', { tokens: { ...tokensOf(8), output: 5, mostOutput: 10 } })
     const all = taskMetrics(
-      facts({ state: stateWith([open]), maxSpendNanoUsd: 4e9, requestsPerMinute: 30, isProducing: true }),
+      metricFacts({
+        state: stateWith([open]),
+        maxSpendNanoUsd: 4e9,
+        requestsPerMinute: 30,
+        isProducing: true,
+      }),
     )
     expect(Object.keys(all)).toEqual(names)
     expect(all).toMatchObject({
@@ -70,13 +59,14 @@ describe('the figures of a task', () => {
       queueFile('doubtful', { id: 2, requests: 20, live: 20, expectedNanoUsd: 2e9 }),
       queueFile('remote', { id: 3, requests: 30, live: 30, bytes: 2 * MIB, expectedNanoUsd: 3e9 }),
       queueFile('received', { id: 4, requests: 40, live: 5, expectedNanoUsd: 4e9 }),
-      queueFile('direct', { id: 5, requests: 50, live: 50 }),
+      { ...queueFile('direct', { id: 5, requests: 50, live: 45 }), calls: { sent: 8, received: 10 } },
     ]
     const counters = { requests: 200, succeeded: 80, failed: 8, pending: 112 }
+    const spending = { ...initialState.spending, sentRequests: 230 }
     const tally = { ...initialState.tally, batches: 9, directSets: 3, retries: 6, expired: 4 }
     const metrics = taskMetrics(
-      facts({
-        state: stateWith(files, { counters, tally, lastFile: 5 }),
+      metricFacts({
+        state: stateWith(files, { counters, tally, spending, lastFile: 5 }),
         progress: new Map([[3, { completed: 11, failed: 2 }]]),
         samples: { committed: 90, succeeded: 40, failed: 8, mixed: 3 },
         uncommitted: 6,
@@ -95,6 +85,9 @@ describe('the figures of a task', () => {
       'Queue/input_ktok': 1,
       'Queue/pred_cost_direct': 2,
       'Queue/pred_cost_batch': 1,
+      // 230 were sent; the 30 and 40 of two batches are not done with.
+      'Metrics/num_requests': 160,
+      'Pushed/task_requests': 230,
       'Batch/max_batch_id': 5,
       'Batch/num_total': 10,
       'Batch/num_completed': 7,
@@ -110,11 +103,31 @@ describe('the figures of a task', () => {
       'Direct/num_completed': 2,
       'Requests/total': 200,
       'Requests/pending': 112,
-      'Requests/in_flight': 80,
-      'Requests/queued': 27,
+      'Requests/in_flight': 38,
+      'Requests/queued': 59,
       'Requests/retries': 6,
       'Requests/expired': 4,
     })
+  })
+
+  test('do not say how far batches are before the server has told it of all', () => {
+    const told = (...files: readonly QueueFile[]) => {
+      const all = taskMetrics(metricFacts({ state: stateWith(files), progress: new Map([[1, HALF]]) }))
+      return ['completed', 'failed', 'running'].map((name) => all[`Batch/remote_requests_${name}`])
+    }
+    const HALF = { completed: 4, failed: 1 }
+    const known = queueFile('remote', { id: 1, requests: 10 })
+    const unknown = [undefined, undefined, undefined]
+    expect(told()).toEqual([0, 0, 0])
+    expect(told(known)).toEqual([4, 1, 5])
+    expect(told(known, queueFile('remote', { id: 2 }))).toEqual(unknown)
+    // After a restart nobody asks again for batches that are back.
+    const received = queueFile('received', { id: 2, requests: 10 })
+    const isBack = { outputFileId: 'file-out', answers: 9 }
+    if (received.phase !== 'received') throw new Error('it is received')
+    expect(told(known, { ...received, ...isBack })).toEqual([13, 2, 5])
+    expect(told(known, { ...queueFile('ended', { id: 2 }), ...isBack })).toEqual(unknown)
+    expect(told(known, queueFile('ended', { id: 2, requests: 10 }))).toEqual([4, 1, 15])
   })
 
   test('say what was used and paid, and what of it in this run', () => {
@@ -126,7 +139,7 @@ describe('the figures of a task', () => {
       ...{ costNanoUsd: 10e9, directNanoUsd: 3e9, flexNanoUsd: 1e9, listNanoUsd: 18e9, savedNanoUsd: 2e9 },
       ...{ expectedNanoUsd: 11e9, comparedNanoUsd: 9e9, uncertainNanoUsd: 5e8, reusedReplies: 4 },
     }
-    expect(taskMetrics(facts({ state: stateWith([], { spending }), before }))).toMatchObject({
+    expect(taskMetrics(metricFacts({ state: stateWith([], { spending }), before }))).toMatchObject({
       'Pushed/task_requests': 25,
       'Pushed/session_requests': 20,
       'Pushed/session_input_ktok': 2,
@@ -155,7 +168,7 @@ describe('the figures of a task', () => {
         const pending = waiting + files.reduce((sum, { live }) => sum + live, 0)
         const state = stateWith(files, { counters: { requests: pending, succeeded: 0, failed: 0, pending } })
         const { queued, inFlight } = requestCounts(state)
-        const metrics = taskMetrics(facts({ state }))
+        const metrics = taskMetrics(metricFacts({ state }))
         expect(metrics).toMatchObject({ 'Requests/queued': queued, 'Requests/in_flight': inFlight })
         expect(Object.values(metrics).filter((value) => !Number.isFinite(value))).toEqual([])
       }),
@@ -178,9 +191,12 @@ describe('the figures of a task', () => {
       client_secret: 's',
       dbPassword: 'p',
       accessToken: 't',
+      openai_key: 'k',
+      hfToken: 't',
+      server: 'https://me:pass@host/v1',
       ['n'.repeat(101)]: 1,
     }
-    const metrics = taskMetrics(facts({ state: stateWith([], { params: [{ model: 'old' }, params] }) }))
+    const metrics = taskMetrics(metricFacts({ state: stateWith([], { params: [{ model: 'old' }, params] }) }))
     expect(
       Object.fromEntries(Object.entries(metrics).filter(([name]) => name.startsWith('TaskMeta/'))),
     ).toEqual({
@@ -189,12 +205,13 @@ describe('the figures of a task', () => {
       'TaskMeta/strict': 1,
       'TaskMeta/max_tokens': 300,
       'TaskMeta/text': 'x'.repeat(500),
+      'TaskMeta/server': 'https://…@host/v1',
     })
   })
 
   test('have a hundred parameters at most', () => {
     const params = Object.fromEntries(Array.from({ length: 150 }, (_, index) => [`p${index}`, index]))
-    const metrics = taskMetrics(facts({ state: stateWith([], { params: [params] }) }))
+    const metrics = taskMetrics(metricFacts({ state: stateWith([], { params: [params] }) }))
     expect(Object.keys(metrics).filter((name) => name.startsWith('TaskMeta/'))).toHaveLength(100)
   })
 })

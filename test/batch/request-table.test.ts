@@ -183,6 +183,26 @@ describe('an index', () => {
     expect(index.sampleCount).toBe(5000 - 1666 + 7)
   })
 
+  test.each([
+    ['first', ['text-1', 'text-1-b']],
+    ['last', ['text-1-b', 'text-1']],
+  ])('counts one sample where a request shares the sample that has its name, and came %s', (_, keys) => {
+    const index = new RequestIndex()
+    for (const [at, key] of keys.entries()) index.add(at + 1, named(key, 'text-1'), fresh)
+    const [own, other] = [index.find('text-1') ?? 0, index.find('text-1-b') ?? 0]
+    index.set(own, { ...fresh, state: 'succeeded' })
+    index.set(other, { ...fresh, state: 'failed' })
+    expect(index.sampleCount).toBe(1)
+    expect(index.sampleTally).toEqual({ committed: 1, succeeded: 1, failed: 1, mixed: 1 })
+    expect(index.sample('text-1')).toMatchObject({ pending: 0, succeeded: 1, failed: 1 })
+    expect(index.identity(own)).toEqual(named('text-1'))
+    index.forget(['succeeded'])
+    expect(index.sampleTally).toEqual({ committed: 1, succeeded: 0, failed: 1, mixed: 0 })
+    index.add(3, named('text-1'), fresh)
+    expect(index.sampleCount).toBe(1)
+    expect(index.sample('text-1')).toMatchObject({ pending: 1, succeeded: 0, failed: 1 })
+  })
+
   test('refuses a number that does not follow the last one', () => {
     const index = new RequestIndex()
     index.add(1, named('a'), fresh)

@@ -33,7 +33,7 @@ describe('the program nightshift', { timeout: 60_000 }, () => {
     expect(stdout.split('\n').filter((line) => line.length > 95)).toEqual([])
   })
 
-  test.each(['status', 'explain', 'batches', 'files', 'gateway', 'wandb'])(
+  test.concurrent.each(['status', 'explain', 'batches', 'files', 'gateway', 'wandb'])(
     'has a help for %s',
     async (name) => {
       const { code, stdout, stderr } = await runProgram(MAIN, [name, '--help'])

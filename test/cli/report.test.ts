@@ -27,6 +27,7 @@ import {
   names,
   temporaryFolder,
 } from '../support/task-harness.ts'
+import { VirtualClock } from '../support/virtual-clock.ts'
 
 /** The page about the task of a harness. */
 async function pageOf(rig: Harness, taskDir = rig.dir): Promise<string> {
@@ -73,12 +74,41 @@ describe('nightshift report', () => {
     writeFileSync(path, 'old')
     await command(report, rig, { more: ['--out', path] })
     expect(readFileSync(path, 'utf8')).toContain('Nightshift report')
-    mkdirSync(join(folder, 'taken.html'))
-    const onto = command(report, rig, { more: ['--out', join(folder, 'taken.html')] })
+    const late = join(folder, 'late.html')
+    // After the place was looked at, and before the page is written.
+    class Late extends VirtualClock {
+      override now(): number {
+        mkdirSync(late, { recursive: true })
+        return super.now()
+      }
+    }
+    const onto = command(report, rig, { more: ['--out', late], clock: new Late() })
     await expect(onto).rejects.toMatchObject({ code: 'write_failed' })
-    const nowhere = command(report, rig, { more: ['--out', join(folder, 'no/such/page.html')] })
-    await expect(nowhere).rejects.toMatchObject({ code: 'write_failed' })
-    expect(readdirSync(folder).toSorted()).toEqual(['page.html', 'taken.html'])
+    expect(readdirSync(folder).toSorted()).toEqual(['late.html', 'page.html'])
+  })
+
+  test.each([
+    ['taken.html', /--out is ".*taken\.html", but is a folder: name a file in it/],
+    ['no/such/page.html', /--out is ".*page\.html", but there is no folder \S+no\/such: make it/],
+    ['file.txt/page.html', /there is no folder \S+file\.txt: make it/],
+  ])('refuses %s before it reads anything', async (place, complaint) => {
+    const folder = temporaryFolder()
+    mkdirSync(join(folder, 'taken.html'))
+    writeFileSync(join(folder, 'file.txt'), '')
+    const rig = harness()
+    const refused = command(report, rig, { more: ['--out', join(folder, place)] })
+    // There is no task: that would be told of first if it had been looked for.
+    await expect(refused).rejects.toMatchObject({
+      code: 'bad_option',
+      message: expect.stringMatching(complaint),
+    })
+    expect(readdirSync(folder).toSorted()).toEqual(['file.txt', 'taken.html'])
+  })
+
+  test('writes where the path has spaces', async () => {
+    const path = join(temporaryFolder(), 'my page.html')
+    await command(report, await emptyTask(), { more: ['--out', path] })
+    expect(readFileSync(path, 'utf8')).toContain('Nightshift report')
   })
 
   test('prints the page with --out -, and nothing else', async () => {

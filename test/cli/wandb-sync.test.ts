@@ -1,10 +1,13 @@
+import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises'
+import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { wandbSync } from '../../src/cli/wandb-sync.ts'
-import { deliveryLock } from '../../src/progress/wandb/delivery-state.ts'
+import { deliveryLock, deliveryPath } from '../../src/progress/wandb/delivery-state.ts'
 import { TaskLock } from '../../src/state/task-lock.ts'
-import { systemClock } from '../../src/util/clock.ts'
+import { type Clock, systemClock } from '../../src/util/clock.ts'
+import { temporaryFolder } from '../support/folder.ts'
 import { VirtualClock } from '../support/virtual-clock.ts'
-import { TASK, wandbRig } from '../support/wandb-rig.ts'
+import { historyLine, TASK, wandbRig } from '../support/wandb-rig.ts'
 import { type WandbFault, WandbServer } from '../support/wandb-server.ts'
 
 type Rig = Awaited<ReturnType<typeof wandbRig>>
@@ -12,14 +15,24 @@ interface Setting {
   readonly env: Readonly<Record<string, string>>
   readonly more?: readonly string[]
   readonly signal?: AbortSignal
+  readonly clock?: Clock
+  /** Called when something is told on standard error. */
+  readonly onError?: () => void
 }
 
-async function sync({ dir }: Rig, { env, more = [], signal = new AbortController().signal }: Setting) {
+async function sync({ dir }: Pick<Rig, 'dir'>, setting: Setting) {
+  const { env, more = [], signal = new AbortController().signal } = setting
+  const { clock = new VirtualClock(), onError = () => undefined } = setting
   const printed: string[] = []
   const stdout = (line: string) => void printed.push(line)
-  const io = { stdout, signal, columns: 60, clock: new VirtualClock(), env }
+  const errors: string[] = []
+  const stderr = (line: string) => {
+    errors.push(line)
+    onError()
+  }
+  const io = { stdout, stderr, signal, columns: 60, clock, env }
   const code = await wandbSync([TASK, '--task-dir', dir, ...more], io)
-  return { code, text: printed.join('\n'), lines: printed }
+  return { code, text: printed.join('\n'), lines: printed, errors }
 }
 
 describe('nightshift wandb sync', () => {
@@ -62,6 +75,91 @@ describe('nightshift wandb sync', () => {
     const { code, text } = await sync(rig, { env: server.env, more: ['--json'] })
     expect(code).toBe(3)
     expect(JSON.parse(text)).toMatchObject({ delivered: false, url: null, sentLines: 0, leftLines: 4 })
+    const { lines } = await sync(rig, { env: server.env })
+    expect(lines.join(' ')).toMatch(
+      /^nothing was sent, 4 lines left: W&B cannot be reached now; try again later/,
+    )
+  })
+
+  test('says so when only the end of the run is not told', async () => {
+    await using server = await WandbServer.start()
+    await using rig = await wandbRig(server)
+    await rig.write(1, { 'Event/kind': 'run-finished', 'Event/outcome': 'complete' })
+    await rig.send(undefined)
+    server.fault = () => ({ kind: 'status', status: 502 })
+    const { code, lines } = await sync(rig, { env: server.env })
+    expect(code).toBe(3)
+    expect(lines.slice(0, -1).join(' ')).toMatch(
+      /^there was nothing left to send, but W&B does not know yet how the run ended: W&B cannot be reached now/,
+    )
+  })
+
+  test('tells the first trouble at once, on standard error, before anything is waited for', async () => {
+    await using server = await WandbServer.start({ fault: () => ({ kind: 'status', status: 502 }) })
+    await using rig = await wandbRig(server)
+    await rig.write(4)
+    const virtual = new VirtualClock()
+    const waits: number[] = []
+    const clock: Clock = {
+      now: () => virtual.now(),
+      sleep: (ms, signal) => {
+        waits.push(ms)
+        return virtual.sleep(ms, signal)
+      },
+    }
+    let waitsBefore = -1
+    const onError = () => {
+      waitsBefore = waits.length
+    }
+    const { code, errors } = await sync(rig, { env: server.env, more: ['--json'], clock, onError })
+    expect(code).toBe(3)
+    expect(errors).toEqual([
+      `W&B at ${server.url} answered 502: as planned; it is tried again for a minute or so`,
+    ])
+    expect(waitsBefore).toBe(0)
+  })
+
+  test('counts what it sends, not what it finds there', async () => {
+    await using server = await WandbServer.start()
+    await using rig = await wandbRig(server)
+    await rig.write(3)
+    await rig.send(undefined, { wishes: { runId: 'mine', config: { maxRetries: 7 } } })
+    await rm(deliveryPath(rig.dir, TASK))
+    await rig.write(2)
+    const { lines } = await sync(rig, { env: server.env, more: ['--wandb-run-id', 'mine'] })
+    expect(server.run.config).toMatchObject({ maxRetries: { value: 7 } })
+    expect(lines[0]).toContain('sent 2 lines; all 5 lines of the history')
+    expect(server.run.history).toEqual(await rig.lines())
+  })
+
+  test('keeps tasks of one name that share --wandb-dir apart, also when their folders are moved', async () => {
+    await using server = await WandbServer.start()
+    await using shared = await temporaryFolder()
+    await using one = await wandbRig(server)
+    await using two = await wandbRig(server)
+    const more = ['--wandb-dir', join(shared.path, 'kept')]
+    await one.write(3, { 'Event/kind': 'run-started' })
+    await two.replace(`${historyLine(0, { 'Event/kind': 'run-started', of: 'two' })}\n${historyLine(1)}\n`)
+    for (const rig of [one, two, one, two]) {
+      await rig.write(1)
+      expect(await sync(rig, { env: server.env, more })).toMatchObject({ code: 0, errors: [] })
+    }
+    const moved = join(shared.path, 'moved')
+    await rename(one.dir, moved)
+    await mkdir(one.dir)
+    const last = await sync({ dir: moved }, { env: server.env, more: [...more, '--json'] })
+    expect(JSON.parse(last.text)).toMatchObject({ sentLines: 0, deliveredLines: 5 })
+    const histories = [...server.runs.values()].map(({ history }) => history)
+    expect(histories.map(({ length }) => length)).toEqual([5, 4])
+    expect(histories[1]).toEqual(await two.lines())
+    const kept = await Promise.all(
+      (await readdir(join(shared.path, 'kept'))).map((name) =>
+        readFile(join(shared.path, 'kept', name), 'utf8'),
+      ),
+    )
+    expect(kept).toHaveLength(2)
+    expect(kept.join()).not.toContain(shared.path)
+    expect(kept.join()).not.toContain(two.dir)
   })
 
   test('ends when it is told to', async () => {

@@ -270,6 +270,20 @@ describe('what keeps a view from being saved is told, with the steps to do it by
       /spec is too long/,
     ],
     [
+      'a server without the API',
+      { faults: upsert({ status: 404, body: '404 page not found' }) },
+      [],
+      'wandb_changed',
+      /there is no such API at http.*\(HTTP 404\); check WANDB_BASE_URL/,
+    ],
+    [
+      'a page in place of the API',
+      { faults: upsert({ body: '<!doctype html><title>Sign in</title>' }) },
+      [],
+      'wandb_changed',
+      /something else.*Sign in.*WANDB_BASE_URL/,
+    ],
+    [
       'an answer that leads elsewhere',
       { faults: upsert({ status: 302, headers: { location: 'http://127.0.0.1:1/' }, body: '' }) },
       [],
@@ -296,7 +310,13 @@ describe('what keeps a view from being saved is told, with the steps to do it by
       { status: 429, headers: { 'retry-after': '7' }, body: '' },
       /HTTP 429.*try again in 7 s/,
     ],
+    [
+      'a busy server that names a date',
+      { status: 429, headers: { 'retry-after': 'Sat, 21 Nov 2026 16:30:00 GMT' }, body: '' },
+      /HTTP 429.*try again later/,
+    ],
     ['a broken server', { status: 502, body: '<html>' }, /HTTP 502.*try again later/],
+    ['a server that was not told all in time', { status: 408, body: '' }, /HTTP 408.*try again later/],
     ['a cut connection', 'cut', /not reached/],
   ])('%s: exit code 3, it may be done later', async (_, fault, message) => {
     const wandb = await server({ faults: upsert(fault) })

@@ -14,7 +14,8 @@ async function failureOf(run: () => Promise<unknown>) {
   try {
     await run()
   } catch (error) {
-    return describeError(error)
+    const { text, exitCode } = describeError(error)
+    return { text, exitCode }
   }
   throw new Error('the run did not fail')
 }

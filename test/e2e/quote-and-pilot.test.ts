@@ -6,7 +6,7 @@ import { describe, expect, test } from 'vitest'
 import { hardAmong, outputOf, startCorpusTopics, stateOf } from '../support/corpus-run.ts'
 import { startEmulator } from '../support/emulator-process.ts'
 import { temporaryFolder } from '../support/folder.ts'
-import { runProgram } from '../support/program.ts'
+import { FROM_SOURCE, runProgram } from '../support/program.ts'
 
 const DEMO = 'demos/corpus-topics.ts'
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
@@ -76,7 +76,13 @@ async function onTerminal(args: readonly string[], answer: string) {
   const command = [process.execPath, DEMO, ...args].join(' ')
   const child = spawn('script', ['-qefc', command, '/dev/null'], {
     cwd: ROOT,
-    env: { PATH: process.env.PATH, HOME: process.env.HOME, TERM: 'xterm', WANDB_MODE: 'disabled' },
+    env: {
+      PATH: process.env.PATH,
+      HOME: process.env.HOME,
+      TERM: 'xterm',
+      WANDB_MODE: 'disabled',
+      ...FROM_SOURCE,
+    },
   })
   let text = ''
   let isAsked = false

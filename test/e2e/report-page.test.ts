@@ -1,28 +1,39 @@
-import { mkdirSync, statSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Browser } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { accept } from '../../src/batch/verdict.ts'
 import { report } from '../../src/cli/report.ts'
+import { TaskManager } from '../../src/task/task-manager.ts'
 import { writeBigTask } from '../support/big-task.ts'
 import {
   drawnCharts,
-  labelCount,
+  labelsOf,
   misplacedLabels,
   openBrowser,
+  openViewer,
   overhang,
   overlappingTexts,
+  type Viewed,
+  type Viewer,
   type Viewing,
-  viewFile,
 } from '../support/browser.ts'
 import { command } from '../support/command.ts'
-import { emptyTask, failedTask, finishedTask, whileRunning } from '../support/report-tasks.ts'
-import { type Harness, harness, temporaryFolder } from '../support/task-harness.ts'
+import { emptyTask, failedTask, finishedTask, Plain, whileRunning } from '../support/report-tasks.ts'
+import { ask, type Harness, harness } from '../support/task-harness.ts'
 
 let browser: Browser
+let viewer: Viewer
+const folder = mkdtempSync(join(tmpdir(), 'nightshift-pages-'))
 beforeAll(async () => {
   browser = await openBrowser()
+  viewer = await openViewer(browser)
 })
-afterAll(() => browser?.close())
+afterAll(async () => {
+  rmSync(folder, { recursive: true, force: true })
+  await browser?.close()
+})
 
 const VIEWS: readonly Viewing[] = [
   { scheme: 'light', width: 1600 },
@@ -34,20 +45,27 @@ const VIEWS: readonly Viewing[] = [
 /** Pictures stay where this says, for whoever wants to look at them. */
 const pictures = process.env.REPORT_PICTURES
 
-async function pageOf(rig: Harness): Promise<string> {
-  const path = join(temporaryFolder(), 'page.html')
+async function pageOf(rig: Harness, name: string): Promise<string> {
+  const path = join(folder, `${name}.html`)
   await command(report, rig, { more: ['--out', path] })
   return path
+}
+
+let finished: Promise<string> | undefined
+/** The page of a finished task, which is made once. */
+const finishedPage = (): Promise<string> => {
+  finished ??= finishedTask().then((rig) => pageOf(rig, 'finished'))
+  return finished
 }
 
 /** Opens a page in every view, and looks at what no page may do. */
 async function inAllViews(
   path: string,
   name: string,
-  look: (viewed: Awaited<ReturnType<typeof viewFile>>, view: Viewing) => Promise<void>,
+  look: (viewed: Viewed, view: Viewing) => Promise<void>,
 ): Promise<void> {
   for (const view of VIEWS) {
-    await using viewed = await viewFile(browser, path, view)
+    const viewed = await viewer.show(path, view)
     const { page, noise } = viewed
     const where = `${name}, ${view.scheme}, ${view.width} px`
     const picture = join(pictures ?? '', `${name}-${view.scheme}-${view.width}.png`)
@@ -57,19 +75,48 @@ async function inAllViews(
     expect(await overhang(page), where).toBe(0)
     expect(await overlappingTexts(page), where).toEqual([])
     expect(await misplacedLabels(page), where).toEqual([])
+    expect(unevenScales(await labelsOf(page)), where).toEqual([])
     expect(noise, where).toEqual([])
     if (pictures && name === 'finished')
       await page.screenshot({ path: picture.replace('.png', '-open.png'), fullPage: true })
   }
 }
 
+/** Charts whose labels of money are not at even distances, as their lines are. */
+const unevenScales = (charts: Awaited<ReturnType<typeof labelsOf>>): readonly string[] =>
+  charts
+    .map(({ labels }) => labels.filter((label) => label.startsWith('$')))
+    .filter((labels) => {
+      const values = labels.map((label) => Number(label.slice(1).replaceAll(',', '')))
+      const [first = 0, second = 0] = values
+      return values.some((value, at) => Math.abs(value - at * (second - first)) > 1e-9)
+    })
+    .map((labels) => labels.join(' '))
+
 if (pictures) mkdirSync(pictures, { recursive: true })
 
-const CHARTS = ['plot-requests', 'plot-cost', 'plot-tokens', 'plot-rate', 'plot-durations', 'plot-timeline']
+class Single extends TaskManager {
+  *generateRequests() {
+    yield { key: 'one', body: ask('one') }
+  }
+
+  processResponse() {
+    return accept()
+  }
+}
+
+const CHARTS = [
+  'plot-requests',
+  'plot-cost',
+  'plot-tokens',
+  'plot-verdicts',
+  'plot-durations',
+  'plot-timeline',
+]
 
 describe('the report in a browser', () => {
   test('of a finished task has every chart drawn, and its figures', async () => {
-    const path = await pageOf(await finishedTask())
+    const path = await finishedPage()
     await inAllViews(path, 'finished', async ({ page }) => {
       const charts = await drawnCharts(page)
       expect(charts.map(({ id }) => id)).toEqual(CHARTS)
@@ -77,7 +124,7 @@ describe('the report in a browser', () => {
         expect(colours).toBeGreaterThan(0)
         expect(share).toBeGreaterThan(0.003)
       }
-      expect(await labelCount(page)).toBeGreaterThan(20)
+      expect((await labelsOf(page)).flatMap(({ labels }) => labels).length).toBeGreaterThan(20)
       expect(await page.title()).toBe('task: Complete – Nightshift report')
       const text = await page.locator('body').innerText()
       expect(text).toContain('540 requests succeeded, 60 failed.')
@@ -88,7 +135,7 @@ describe('the report in a browser', () => {
   })
 
   test('of a failed task shows its failures, and runs nothing of what they say', async () => {
-    const path = await pageOf(await failedTask())
+    const path = await pageOf(await failedTask(), 'failed')
     await inAllViews(path, 'failed', async ({ page }) => {
       expect(await page.title()).toBe('task: Failed – Nightshift report')
       expect(await page.locator('.lead').first().innerText()).toContain(
@@ -108,16 +155,37 @@ describe('the report in a browser', () => {
   })
 
   test('of a task without requests says so', async () => {
-    const path = await pageOf(await emptyTask())
+    const path = await pageOf(await emptyTask(), 'empty')
     await inAllViews(path, 'empty', async ({ page }) => {
       expect(await page.locator('canvas').count()).toBe(0)
       expect(await page.locator('body').innerText()).toContain('Nothing to show yet')
     })
   })
 
+  test('of a single request has scales of small numbers', async () => {
+    const rig = harness({ latency: { runMs: 3_600_000 } })
+    await new Single(rig.options()).run()
+    const path = await pageOf(rig, 'single')
+    await inAllViews(path, 'single', async ({ page }) => {
+      expect((await drawnCharts(page)).map(({ id }) => id)).toEqual(CHARTS)
+      expect(await page.locator('.badge').first().innerText()).toBe('Complete')
+    })
+  })
+
+  test('of a task that took no time at all shows the moment', async () => {
+    const rig = harness()
+    await new Plain(rig.options({ forceDirect: true })).run()
+    const path = await pageOf(rig, 'moment')
+    await inAllViews(path, 'moment', async ({ page }) => {
+      const charts = (await labelsOf(page)).filter(({ labels }) => labels.length > 0)
+      expect(charts).toHaveLength(5)
+      for (const { id, labels } of charts) expect(labels.join(' '), id).toContain('00:00:00.')
+    })
+  })
+
   test('of a task at work says so, and goes up to now', async () => {
     await whileRunning(async (rig) => {
-      const path = await pageOf(rig)
+      const path = await pageOf(rig, 'running')
       await inAllViews(path, 'running', async ({ page }) => {
         expect(await page.title()).toBe('task: Running – Nightshift report')
         expect((await drawnCharts(page)).length).toBeGreaterThanOrEqual(4)
@@ -128,7 +196,7 @@ describe('the report in a browser', () => {
   test('of a huge task is drawn whole', async () => {
     const rig = harness()
     writeBigTask(rig.dir, { batches: 5_000, requestsPerBatch: 20 })
-    const path = await pageOf(rig)
+    const path = await pageOf(rig, 'huge')
     expect(statSync(path).size).toBeLessThan(2_000_000)
     await inAllViews(path, 'huge', async ({ page }) => {
       expect((await drawnCharts(page)).map(({ id }) => id)).toEqual(CHARTS)
@@ -139,9 +207,8 @@ describe('the report in a browser', () => {
 
 describe('the page', () => {
   test('is drawn anew when the theme or the width changes, and for print', async () => {
-    const path = await pageOf(await finishedTask())
-    await using viewed = await viewFile(browser, path, { scheme: 'light', width: 1280 })
-    const { page, noise } = viewed
+    const path = await finishedPage()
+    const { page, noise } = await viewer.show(path, { scheme: 'light', width: 1280 })
     const picture = () => page.evaluate('document.querySelector("#plot-requests canvas").toDataURL()')
     const light = await picture()
     await page.emulateMedia({ colorScheme: 'dark' })
@@ -162,9 +229,8 @@ describe('the page', () => {
   })
 
   test('tells what is under the pointer', async () => {
-    const path = await pageOf(await finishedTask())
-    await using viewed = await viewFile(browser, path, { scheme: 'light', width: 1280 })
-    const { page, noise } = viewed
+    const path = await finishedPage()
+    const { page, noise } = await viewer.show(path, { scheme: 'light', width: 1280 })
     for (const id of CHARTS) {
       const plot = page.locator(`#${id}`)
       await plot.scrollIntoViewIfNeeded()
@@ -181,7 +247,7 @@ describe('the page', () => {
   })
 
   test('can be read without scripts', async () => {
-    const path = await pageOf(await finishedTask())
+    const path = await finishedPage()
     const context = await browser.newContext({ javaScriptEnabled: false, offline: true })
     const page = await context.newPage()
     await page.goto(`file://${path}`)

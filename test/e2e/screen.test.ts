@@ -67,7 +67,7 @@ describe.concurrent('on a real terminal', { timeout: 90_000 }, () => {
     await terminal.enter(command(folder.path, DIRECT))
     await held
     const rows = await terminal.until((shown) =>
-      displayOf(shown).some((row) => / direct calls, .* to come/.test(row)),
+      displayOf(shown).some((row) => / direct calls, .* on the wire/.test(row)),
     )
     expect(displayOf(rows).length).toBeLessThanOrEqual(7)
     expect(displayOf(rows)).toContainEqual(expect.stringMatching(/^[▒░]+ {3}0% {2}0\/40$/))
@@ -126,10 +126,30 @@ describe.concurrent('on a real terminal', { timeout: 90_000 }, () => {
     expect(await terminal.cursor()).toMatchObject({ column: 2, isShown: true })
   })
 
+  test('Ctrl+Z does nothing where no shell could go on with the run', async () => {
+    await using emulator = await startEmulator()
+    await using folder = await temporaryFolder()
+    await using terminal = await openTerminal([80, 24], emulator.env)
+    const held = emulator.hold(CONCURRENCY)
+    await terminal.enter(`exec ${command(folder.path, DIRECT)}`)
+    await held
+    const seconds = (shown: readonly string[]): number =>
+      Number(/^corpus-topics {2}(?:(\d+)s)/.exec(displayOf(shown)[0] ?? '')?.[1] ?? -1)
+    const before = seconds(await terminal.until((shown) => seconds(shown) >= 0))
+    await terminal.press('C-z')
+    await terminal.until((shown) => seconds(shown) >= before + 2)
+  })
+
   test.each([
     ['prints', 'print', 0, /part 40, rest\n/],
     ['ends the process', 'exit', 7, /\nexit 7\n/],
     ['throws where nobody catches it', 'throw', 1, /Error: nobody catches this\n/],
+    [
+      'fails with control characters',
+      'fail',
+      1,
+      /error: processResponse failed .*told \\u001b\[2J\\u001b\[31min/s,
+    ],
   ])('a hook that %s spoils nothing', async (_, deed, code, told) => {
     await using folder = await temporaryFolder()
     await using terminal = await openTerminal([80, 24])
@@ -187,11 +207,12 @@ describe.concurrent('for programs, with --log json', { timeout: 60_000 }, () => 
     expect(told).toContainEqual(expect.objectContaining({ kind: 'run-finished', outcome: 'interrupted' }))
   })
 
-  test('an error is an object, too', async () => {
+  test('an error is one object, too', async () => {
     const flags = ['--task-dir', '/dev/null/tasks', '--log', 'json']
     const env = { OPENAI_API_KEY: 'sk-test', OPENAI_BASE_URL: 'http://127.0.0.1:9/v1' }
     const { code, stderr } = await startProgram('demos/corpus-topics.ts', flags, env).ended
     expect(code).toBe(1)
-    expect(lines(stderr).at(-1)).toMatchObject({ kind: 'error', message: expect.stringMatching(/^error: /) })
+    const why = { kind: 'run-failed', message: expect.stringContaining('/dev/null/tasks') }
+    expect(lines(stderr)).toEqual([expect.objectContaining(why)])
   })
 })

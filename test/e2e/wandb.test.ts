@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
@@ -18,7 +20,17 @@ const flags = (taskDir: string, more: readonly string[] = []): string[] => [
   '--emulator',
   '--task-dir',
   taskDir,
-  ...['--remote-update-interval', '1', '--max-batch-requests', `${PER_BATCH}`, '--min-batch-requests', '1'],
+  // A kill while a batch is made must not have the next run wait for half a minute.
+  ...[
+    '--create-grace-ms',
+    '100',
+    '--remote-update-interval',
+    '1',
+    '--max-batch-requests',
+    `${PER_BATCH}`,
+    '--min-batch-requests',
+    '1',
+  ],
   ...more,
 ]
 
@@ -59,9 +71,10 @@ async function senderOf({ server, dir }: Site): Promise<number> {
   return holder.pid
 }
 
-/** Resolves when the process is gone. */
+/** Resolves when the process, which is no child of this one, is gone. */
 async function gone(pid: number): Promise<void> {
-  while (processIsThere(pid)) await new Promise((resolve) => setTimeout(resolve, 20))
+  await once(spawn('tail', [`--pid=${pid}`, '-s', '0.05', '-f', '/dev/null']), 'exit')
+  expect(processIsThere(pid)).toBe(false)
 }
 
 const statOf = async (pid: number): Promise<string[]> => {
@@ -147,6 +160,12 @@ describe.concurrent('a run with W&B on', { timeout: 60_000 }, () => {
     const synced = await here.sync()
     expect(synced).toMatchObject({ code: 0, stderr: '' })
     expect(synced.stdout).toContain('there was nothing left to send')
+    expect(here.server.run).toMatchObject({ state: 'running', exitCode: undefined })
+
+    const again = await here.start().ended
+    expect(again.code, again.stderr).toBe(0)
+    expect(here.server.run).toMatchObject({ state: 'finished', exitCode: 0 })
+    expect(here.server.run.history).toEqual(await here.lines())
   })
 
   test('whose sender is killed starts another one, and says so once', async () => {
@@ -202,12 +221,17 @@ describe.concurrent('a run with W&B on', { timeout: 60_000 }, () => {
     expect(refused.stderr).toContain('check WANDB_API_KEY')
   })
 
-  test('offline, makes no call; wandb sync sends it with its config', async () => {
+  test.each([
+    ['', undefined],
+    [' with --wandb-dir', 'kept'],
+  ])('offline%s, makes no call; wandb sync sends it with its config', async (_, kept) => {
     await using here = await site()
-    const { code, stderr } = await here.start(['--wandb-group', 'mine'], { WANDB_MODE: 'offline' }).ended
+    const at = kept === undefined ? [] : ['--wandb-dir', join(here.dir, kept)]
+    const offline = { WANDB_MODE: 'offline' }
+    const { code, stderr } = await here.start(['--wandb-group', 'mine', ...at], offline).ended
     expect(code, stderr).toBe(0)
     expect(here.server.calls).toEqual([])
-    const synced = await here.sync([], { WANDB_MODE: 'offline' })
+    const synced = await here.sync(at, offline)
     expect(synced.code, synced.stderr).toBe(0)
     expect(synced.stdout).toContain('are at W&B, the run as finished')
     expect(here.server.run).toMatchObject({ group: 'mine', state: 'finished' })
@@ -241,6 +265,9 @@ function randomFault(random: () => number): WandbFault {
   return kinds[between(random, 0, kinds.length - 1)] ?? { kind: 'cut', applied }
 }
 
+const startsIn = (lines: readonly string[]): number =>
+  lines.filter((line) => line.includes('"Event/kind":"run-started"')).length
+
 test('50 faults, kills and restarts later, W&B has the history line for line', {
   timeout: 150_000,
 }, async () => {
@@ -253,9 +280,12 @@ test('50 faults, kills and restarts later, W&B has the history line for line', {
     return randomFault(random)
   }
   await using here = await site(fault)
+  // Small posts: there are many of them, and each may fail.
+  const small = ['--post-lines', '1']
+  const args = ['--sentences', '100', ...small]
   while (faults + kills < 50 || kills < 8) {
-    const program = here.start(['--sentences', '2000'])
-    const reached = here.server.calls.length + between(random, 3, 9)
+    const program = here.start(args)
+    const reached = here.server.calls.length + between(random, 3, 12)
     const over = await Promise.race([
       program.ended.then(() => true),
       here.server.until(({ calls }) => calls.length >= reached).then(() => false),
@@ -264,21 +294,40 @@ test('50 faults, kills and restarts later, W&B has the history line for line', {
     kills++
     const holder = await TaskLock.holder(here.dir, deliveryLock('topics'))
     const victim = random()
-    if (victim < 0.4 && holder) {
+    if (victim < 0.4 && holder && processIsThere(holder.pid)) {
       process.kill(holder.pid, 'SIGKILL')
       const later = here.server.calls.length + 3
-      await here.server.until(({ calls }) => calls.length >= later)
+      await Promise.race([program.ended, here.server.until(({ calls }) => calls.length >= later)])
       kills++
     }
     program.kill(victim < 0.8 ? 'SIGKILL' : 'SIGINT')
     await program.ended
   }
-  const last = await here.start(['--sentences', '2000', '--no-run']).ended
+  const isAllThere = async () => {
+    expect(here.server.violations).toEqual([])
+    expect(here.server.run.history).toEqual(await here.lines())
+  }
+
+  // What is new keeps it at work until it is killed.
+  const more = ['--sentences', '200', ...small]
+  here.server.fault = undefined
+  const starts = startsIn(await here.lines())
+  const killed = here.start(more)
+  await here.server.until(({ run }) => startsIn(run.history) > starts)
+  killed.kill('SIGKILL')
+  await killed.ended
+  const afterKill = await here.sync()
+  expect(afterKill.code, afterKill.stdout + afterKill.stderr).toBe(0)
+  await isAllThere()
+  expect(here.server.run.state).toBe('running')
+
+  here.server.fault = fault
+  const last = await here.start(more).ended
   expect(last.code, last.stderr).toBe(0)
   here.server.fault = undefined
   const synced = await here.sync()
   expect(synced.code, synced.stdout + synced.stderr).toBe(0)
-  expect(here.server.violations).toEqual([])
-  expect(here.server.run.history).toEqual(await here.lines())
+  await isAllThere()
+  expect(here.server.run).toMatchObject({ state: 'finished', exitCode: 0 })
   expect(here.server.run.history.length).toBeGreaterThan(50)
 })

@@ -8,9 +8,23 @@ import { createInterface } from 'node:readline'
 import { expect, onTestFinished, test, vi } from 'vitest'
 import { createEmulator } from '../../src/emulator/index.ts'
 import { LockError, StateError } from '../../src/errors.ts'
-import * as identity from '../../src/util/process-identity.ts'
 
-vi.mock('../../src/util/process-identity.ts', { spy: true })
+const IDENTITY = '../../src/util/process-identity.ts'
+
+/** The emulator on a system that tells nothing of a process but its pid; modules of its own, so that only it is there. */
+async function emulatorWithoutProc() {
+  vi.resetModules()
+  vi.doMock(IDENTITY, { spy: true })
+  onTestFinished(() => {
+    vi.doUnmock(IDENTITY)
+    vi.resetModules()
+  })
+  const { currentProcess } = await import('../../src/util/process-identity.ts')
+  vi.mocked(currentProcess).mockReturnValue({ host: hostname(), pid: process.pid })
+  const { createEmulator } = await import('../../src/emulator/index.ts')
+  const { LockError } = await import('../../src/errors.ts')
+  return { createEmulator, LockError }
+}
 
 async function newDir(): Promise<string> {
   const dir = await mkdtemp(join(tmpdir(), 'emulator-'))
@@ -80,8 +94,7 @@ test.each([
 test('where nothing but its pid is known of a process, its folder is free when no process has that', async () => {
   const dataDir = await newDir()
   const host = hostname()
-  vi.mocked(identity.currentProcess).mockReturnValue({ host, pid: process.pid })
-  onTestFinished(() => void vi.mocked(identity.currentProcess).mockReset())
+  const { createEmulator, LockError } = await emulatorWithoutProc()
   const child = spawn(process.execPath, ['--version'], { stdio: 'ignore' })
   const { pid } = child
   await once(child, 'exit')

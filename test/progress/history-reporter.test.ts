@@ -45,6 +45,21 @@ describe('the rows of a run', () => {
     ])
   })
 
+  test('have the start and the end of a run, however much was told before', () => {
+    const early = Array.from({ length: 1_200 }, (_, index) => warning(`w${index}`))
+    const failed: ProgressEvent = { kind: 'run-failed', code: 'x', message: 'y' }
+    expect(rowsOf([...early, started, sample({ a: 1 })])[0]).toEqual({ ...START, a: 1 })
+    expect(rowsOf([...early, started, failed]).map((row) => row['Event/kind'])).toEqual([
+      ...['run-started', ...Array.from({ length: 1_000 }, () => 'warning'), 'run-failed'],
+    ])
+  })
+
+  test('are there for a run whose figures could not be made', () => {
+    const finished: ProgressEvent = { kind: 'run-finished', outcome: 'complete', counts }
+    const kinds = rowsOf([started, warning('no_figures'), finished]).map((row) => row['Event/kind'])
+    expect(kinds).toEqual(['run-started', 'warning', 'run-finished'])
+  })
+
   test('tell a status of a batch once, and what came of it', () => {
     const batch = { kind: 'batch-changed', file: 3, model: 'm', requests: 9 } as const
     const rows = rowsOf([
@@ -101,6 +116,27 @@ describe('the rows of a run', () => {
     ])
     expect(JSON.stringify(rows)).not.toMatch(/jane|secret|body|reply/)
   })
+})
+
+describe('the text of a message', () => {
+  const told = (message: string) => rowsOf([started, sample({}), warning('a', message)])[1]?.['Event/message']
+
+  test.each([
+    ['"jane" is in use', '"..." is in use'],
+    // Cut off by whoever made the message.
+    ['key "jane@exam…', 'key "..."'],
+    ['"a\\" b" and "c\nd"', '"..." and "..."'],
+    ['ends with "a\\', 'ends with "..."'],
+    ['the other server says: bad key sk-proj-Ab_12-x', 'the other server says: bad key sk-…'],
+    ['GET https://me:pass@host/v1 failed', 'GET https://…@host/v1 failed'],
+  ])('%j is told without what it quotes and what is secret', (message, text) => {
+    expect(told(message)).toBe(text)
+  })
+})
+
+test('a number that is none is left out, for a row that has it could not be read', () => {
+  const wait: ProgressEvent = { kind: 'waiting', reason: 'r', untilMs: Number.POSITIVE_INFINITY, counts }
+  expect(rowsOf([started, sample({}), wait])[1]).toEqual({ 'Event/kind': 'waiting', 'Event/reason': 'r' })
 })
 
 describe('a row', () => {

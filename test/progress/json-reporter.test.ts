@@ -3,10 +3,15 @@ import type { ProgressEvent } from '../../src/progress/events.ts'
 import { JsonReporter, type JsonReporterOptions } from '../../src/progress/json-reporter.ts'
 import { VirtualClock } from '../support/virtual-clock.ts'
 
-function json(directVerbose: JsonReporterOptions['directVerbose'] = 'never') {
+function json(directVerbose?: JsonReporterOptions['directVerbose']) {
   const lines: string[] = []
   const clock = new VirtualClock(Date.UTC(2026, 0, 1, 12))
-  return { lines, reporter: new JsonReporter({ write: (line) => lines.push(line), clock, directVerbose }) }
+  const options = {
+    write: (line: string) => lines.push(line),
+    clock,
+    ...(directVerbose && { directVerbose }),
+  }
+  return { lines, reporter: new JsonReporter(options) }
 }
 
 const call = (ok: boolean): ProgressEvent => ({
@@ -28,7 +33,21 @@ test('an event is one line, with its time', () => {
   ])
 })
 
-test('requests and replies of direct calls are told where they were asked for', () => {
+test('what ended a run is told once', () => {
+  const { lines, reporter } = json()
+  reporter.fail('no such folder')
+  reporter.onEvent({ kind: 'run-failed', message: 'no such folder', code: 'x' })
+  reporter.fail('no such folder')
+  expect(lines.map((line) => JSON.parse(line))).toMatchObject([
+    { kind: 'error', message: 'no such folder' },
+    { kind: 'run-failed', message: 'no such folder' },
+  ])
+})
+
+test('requests and replies of direct calls are told only where they were asked for', () => {
+  const silent = json()
+  silent.reporter.onEvent(call(false))
+  expect(silent.lines.join()).not.toContain('thing')
   const { lines, reporter } = json('error')
   reporter.onEvent(call(true))
   reporter.onEvent(call(false))

@@ -65,6 +65,107 @@ describe('what the events of a run add up to', () => {
     expect(run.at(31).left).toBeUndefined()
   })
 
+  test('the time left when the server is done, from how fast its answers are judged', () => {
+    const judged = (succeeded: number): ProgressEvent => ({
+      kind: 'judged',
+      counts: counts({ succeeded, pending: 3000 - succeeded, inFlight: 0 }),
+    })
+    const run = facts(
+      [0, batch(1, 'completed', 1000)],
+      [0, batch(2, 'in_progress', 900)],
+      [0.5, result(1, 0.1)],
+      [20, batch(2, 'completed', 1000)],
+      // For minutes there was nothing to judge, which says nothing about how fast it goes.
+      [20, judged(0)],
+      ...Array.from({ length: 61 }, (_, second) => [21 + second / 60, judged(second * 10)] as const),
+    )
+    expect(run.at(22).left).toEqual({ ms: 4 * MINUTE_MS, basis: 'at the present rate' })
+    expect(run.at(22).perMinute).toBeCloseTo(600)
+  })
+
+  test('a batch of an earlier run is as old as the server says', () => {
+    const at = (minutes: number) => START + minutes * MINUTE_MS
+    const first = { ...batch(1, 'in_progress', 0), createdMs: at(-50), sinceMs: at(-40) }
+    const future = { ...batch(2, 'in_progress', 0), createdMs: at(9), sinceMs: at(9) }
+    const run = facts([0, first], [0, batch(3, 'in_progress', 0)], [0, future], [60, result(3, 1)])
+    expect(run.at(5).batches).toMatchObject([
+      { file: 1, statusMs: 45 * MINUTE_MS },
+      // A server whose clock is wrong.
+      { file: 2, statusMs: 5 * MINUTE_MS },
+    ])
+    const judged: ProgressEvent = { kind: 'judged', counts: counts({ succeeded: 1000, pending: 2000 }) }
+    const known = facts([0, batch(3, 'in_progress', 0)], [60, result(3, 1)], [60, first], [60, judged])
+    // Older than any batch before it, it may take for ever.
+    expect(known.at(60).left).toBeUndefined()
+    const later = { ...first, createdMs: at(30), sinceMs: at(40) }
+    const young = facts([0, batch(3, 'in_progress', 0)], [60, result(3, 1)], [60, later], [60, judged])
+    expect(young.at(60)).toMatchObject({
+      left: { ms: 30 * MINUTE_MS },
+      batches: [{ statusMs: 20 * MINUTE_MS }],
+    })
+  })
+
+  test('a batch that waits for another attempt, or for a person, is not waited for', () => {
+    const judged: ProgressEvent = { kind: 'judged', counts: counts({ succeeded: 1000, pending: 2000 }) }
+    const before = [
+      [0, batch(1, 'in_progress')],
+      [30, result(1, 0.5)],
+      [30, judged],
+      [30, batch(2, 'in_progress')],
+      [30, batch(3, 'uploading')],
+    ] as const
+    expect(facts(...before).at(50).left).toMatchObject({ ms: 10 * MINUTE_MS })
+    // Longer than any before it took: were it under way, nothing could be said.
+    const old = [...before, [59, batch(2, 'in_progress')]] as const
+    expect(facts(...old).at(61).left).toBeUndefined()
+    for (const status of ['refused', 'sealed'])
+      expect(facts(...before, [31, batch(2, status)], [59, batch(3, 'uploading')]).at(59)).toMatchObject({
+        batches: [{ status }, { status: 'uploading' }],
+        left: { ms: 1 * MINUTE_MS },
+      })
+    expect(facts(...before, [31, batch(3, 'requeued')]).at(31).batches).toMatchObject([{ file: 2 }])
+    // A new attempt begins anew.
+    const again = [
+      [40, batch(2, 'sealed')],
+      [55, batch(2, 'uploading')],
+      [56, batch(2, 'validating')],
+    ] as const
+    expect(facts(...before, [31, batch(3, 'requeued')], ...again).at(60).left).toMatchObject({
+      ms: 25 * MINUTE_MS,
+    })
+  })
+
+  test('calls that are made one by one make no round of batches', () => {
+    const half = counts({ requests: 1100, pending: 1100, inFlight: 1000, queued: 100 })
+    const run = facts(
+      [0, { kind: 'judged', counts: half }],
+      [0, { kind: 'direct-started', file: 2, model: 'm', requests: 100 }],
+      [0, batch(1, 'in_progress', 100)],
+      [10, batch(1, 'in_progress', 600)],
+    )
+    expect(run.at(10).left).toMatchObject({ ms: 8 * MINUTE_MS })
+  })
+
+  test('no time left from batches that failed or were cancelled', () => {
+    const run = facts(
+      [0, batch(1, 'in_progress')],
+      [0, batch(2, 'failed')],
+      [0, batch(3, 'cancelled')],
+      [1, result(2)],
+      [1, result(3)],
+      [1, { kind: 'judged', counts: counts() }],
+    )
+    expect(run.at(1)).toMatchObject({ left: undefined, batchesOver: 2 })
+  })
+
+  test('says when it looks again, but not that this is in no time', () => {
+    const untilMs = START + 90_000
+    const run = facts([1, { kind: 'waiting', reason: 'remote batches', untilMs, counts: counts() }])
+    expect(run.at(1)).toMatchObject({ state: 'waiting for batches', stateDetail: ', next look in 30s' })
+    expect(run.at(1.49)).toMatchObject({ state: 'waiting for batches', stateDetail: '' })
+    expect(run.at(1.5)).toMatchObject({ state: 'running', stateDetail: '' })
+  })
+
   test('none while more may be added, and none while a limit holds the work up', () => {
     const known = [
       [0, { kind: 'judged', counts: counts() }],

@@ -23,6 +23,7 @@ const view = (told: Partial<LiveView> = {}): LiveView => ({
   task: 'emotions',
   elapsedMs: 2.25 * HOUR_MS,
   state: 'running',
+  stateDetail: '',
   warnings: 0,
   counts: {
     requests: 250_000,
@@ -61,7 +62,7 @@ describe('the live display', () => {
       'generation  250k added, done',
       'requests    ███████████████▓▒▒▒▒▒▒▒▒▒░░░░  52%  132k/250k  1,234/min',
       '            132k succeeded, 412 failed, 118k pending (90k in flight)',
-      'batches     1 expired, 1 in_progress, 1 validating, 3 done',
+      'batches     1 expired, 1 validating, 1 in_progress, 3 done',
       '            #12 expired     1s  ░░░░░░░░░░░░   82/1,000  gpt-5-mini',
       '             #4 in_progress 2h  ████████░░░░  731/1,000  gpt-5-mini',
       '             #5 validating  3s                    1,000  gpt-5-mini',
@@ -85,6 +86,51 @@ describe('the live display', () => {
     expect(renderLive(view(), { columns: 19, rows: 10 })).toEqual(['52% 2h15m'])
     expect(renderLive(view(), { columns: 40, rows: 2 })).toEqual(['52% 132k/250k 412 failed 2h15m emotions'])
     expect(renderLive(view(), { columns: 40, rows: 1 })).toEqual([])
+  })
+
+  test('leaves a number out rather than cutting it', () => {
+    const counts = { ...view().counts, costNanoUsd: 1_234_560_000_000 }
+    const metrics = { 'Cost/cap_usd': 2500, 'Cost/reserved_usd': 9.93 }
+    const small = view({ counts: countsOf(counts), metrics, batches: [], direct: undefined })
+    expect(renderLive(small, { columns: 20, rows: 12 })).toEqual([
+      'emotions  2h15m',
+      '250k added, done',
+      ' 52%  132k/250k',
+      '132k ok, 412 failed',
+      '3 done',
+      '$1,234.56',
+      'about 4.5 h left',
+    ])
+    expect(renderLive(small, { columns: 30, rows: 12 })).toContain('$1,234.56 of $2,500.00 spent')
+  })
+
+  test('says what it waits for, and when it looks again where there is room', () => {
+    const waiting = view({ state: 'waiting for batches', stateDetail: ', next look in 9s', warnings: 2 })
+    const title = (columns: number) => renderLive(waiting, { columns, rows: 24 })[0]
+    expect(title(80)).toBe('emotions  2h15m  waiting for batches, next look in 9s  2 warnings')
+    expect(title(60)).toBe('emotions  2h15m  waiting for batches, next look in 9s')
+    expect(title(40)).toBe('emotions  2h15m  waiting for batches')
+    expect(title(30)).toBe('emotions  2h15m  waiting for…')
+  })
+
+  test('tells batches by their states in the order of these, each once', () => {
+    const statuses = ['finalizing', 'in_progress', 'odd', 'uploading', 'validating', 'in_progress']
+    const batches = statuses.map((status, file) => batch({ file, status }))
+    const metrics = { 'Batch/num_unpushed': 3 }
+    expect(renderLive(view({ batches, metrics }), { columns: 100, rows: 24 })).toContain(
+      'batches     1 uploading, 1 validating, 2 in_progress, 1 finalizing, 1 odd, 3 done, 2 to be sent',
+    )
+    const held = ['refused', 'sealed', 'uploading'].map((status, file) => batch({ file, status }))
+    expect(renderLive(view({ batches: held, metrics }), { columns: 100, rows: 24 })).toContain(
+      'batches     1 refused, 1 sealed, 1 uploading, 3 done',
+    )
+  })
+
+  test('says what was estimated of what is spent', () => {
+    const metrics = { ...view().metrics, 'Cost/expected_usd': 13.5, 'Cost/saved_usd': 12.34 }
+    expect(renderLive(view({ metrics }), { columns: 100, rows: 24 })).toContain(
+      'cost        $12.35 of $25.00, where $13.50 was estimated, $9.93 set aside, $12.34 saved',
+    )
   })
 
   test('shows only what there is', () => {
@@ -148,7 +194,8 @@ describe('the live display', () => {
     .record({
       task: name,
       elapsedMs: time,
-      state: name,
+      state: fc.oneof(name, fc.constant('running')),
+      stateDetail: name,
       warnings: amount,
       counts: fc.option(
         fc.tuple(amount, amount, amount, amount, amount, fc.option(fc.nat(), { nil: undefined })),

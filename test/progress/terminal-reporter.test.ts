@@ -58,8 +58,8 @@ describe('without a terminal', () => {
     tell({ kind: 'requests-added', added: 1150, counts: counts() })
     tell(batch({}), 1000)
     tell(batch({ status: 'in_progress', remoteId: 'batch_1', completed: 0 }), 1000)
-    tell(batch({ status: 'in_progress', completed: 300 }), 1000)
-    tell(batch({ status: 'completed', completed: 598, failed: 2 }), 1000)
+    tell(batch({ status: 'in_progress', completed: 300, remoteId: 'batch_1' }), 1000)
+    tell(batch({ status: 'completed', completed: 598, failed: 2, remoteId: 'batch_1' }), 1000)
     tell({ kind: 'direct-started', file: 2, model: 'gpt-5-mini', requests: 1 }, 1000)
     tell({ kind: 'waiting', reason: 'token limit', untilMs: START + 66_000, counts: counts() }, 1000)
     tell({ kind: 'waiting', reason: 'token limit', untilMs: START + 76_000, counts: counts() }, 1000)
@@ -95,15 +95,45 @@ describe('without a terminal', () => {
       'Result/num_requests': 1000,
       'Result/num_succeeded': 990,
       'Result/num_failed': 2,
-      'Result/num_expired': 8,
+      'Result/num_retry': 3,
+      'Result/num_expired': 5,
       'Result/cost_usd': 0.0123,
       'Result/duration_hours': 2.5,
     }
     tell(batch({ status: 'completed' }))
     tell({ kind: 'batch-result', file: 1, metrics })
     expect(written.at(-1)?.slice(9)).toBe(
-      'batch 1 is done: 1,000 requests, 990 succeeded, 2 failed, 8 expired, $0.0123, after 2h30m\n',
+      'batch 1 is done: 1,000 requests, 990 succeeded, 2 failed, 3 asked again, 5 expired, $0.0123, after 2h30m\n',
     )
+  })
+
+  test('tells a wipe, and shows no batch any more whose requests were queued anew', () => {
+    const { tell, written } = terminal()
+    tell(batch({ status: 'uploading' }))
+    tell(batch({ status: 'requeued' }))
+    expect(written.at(-1)?.slice(9)).toBe('batch 1 is requeued: gpt-5-mini, 600 requests\n')
+    tell({ kind: 'judged', counts: counts() }, 11_000)
+    expect(written.at(-1)).not.toContain('batches:')
+    const what = { pending: 1200, failed: 3, thrownAway: 1500 }
+    tell({ kind: 'wiped', scope: 'requests', ...what })
+    expect(written.at(-1)?.slice(9)).toBe('wiped 1,200 pending and 3 failed requests\n')
+    tell({ kind: 'wiped', scope: 'task', ...what })
+    expect(written.at(-1)?.slice(9)).toBe('wiped the whole task, 1,500 paid answers among it\n')
+  })
+
+  test('says of a new task that it has no requests', () => {
+    const { tell, written } = terminal()
+    const none = counts({
+      requests: 0,
+      succeeded: 0,
+      failed: 0,
+      pending: 0,
+      queued: 0,
+      inFlight: 0,
+      costNanoUsd: 0,
+    })
+    tell({ kind: 'run-started', task: 'emotions', counts: none })
+    expect(written).toEqual(['12:00:00 task emotions: no requests\n'])
   })
 
   test('sums up what was judged at most every ten seconds', () => {
@@ -247,6 +277,30 @@ describe('on a terminal', () => {
     ])
     await reporter.close()
     expect(shown().map((line) => line.trim())).toEqual(log)
+  })
+
+  test('leaves to the display how many requests were added, until the end', async () => {
+    const { reporter, tell, shown } = live()
+    for (let at = 0; at < 30; at++) {
+      tell({ kind: 'requests-added', added: 40, counts: counts() })
+      tell(batch({ file: at, status: 'validating' }), 1000)
+    }
+    tell({ kind: 'run-finished', outcome: 'complete', counts: counts() })
+    await reporter.close()
+    const added = shown().filter((line) => line.includes('added'))
+    expect(added).toEqual(['12:00:30 1,200 requests added'])
+  })
+
+  test.each(['㈱', '語', '\u{1f201}'])('leaves nothing of itself under a line of %s', async (wide) => {
+    const { reporter, tell, shown, screen } = live({ showWarnings: 100 }, [25, 12])
+    tell({ kind: 'judged', counts: counts() })
+    tell({ kind: 'judged', counts: counts() }, 1000)
+    const line = `${wide.repeat(25)}\n`
+    reporter.giveWay(line)
+    shown()
+    screen.write(line)
+    await reporter.close()
+    expect(shown()).toEqual([wide.repeat(12), wide.repeat(12), wide])
   })
 
   test('draws at most four times a second, whatever happens', async () => {

@@ -9,6 +9,9 @@ const work = (told: Partial<WorkLeft> = {}): WorkLeft => ({
   isProducing: false,
   pending: 1000,
   queued: 0,
+  inFlight: 1000,
+  mostInFlight: 1000,
+  isDirect: false,
   batches: [],
   durationsMs: [],
   recent: undefined,
@@ -41,6 +44,37 @@ describe('the time left', () => {
     expect(left).toEqual({ ms: HOUR_MS + 2 * 2 * HOUR_MS, basis: 'from 1 batch' })
   })
 
+  test('of these rounds does not jump when the last batch of one is alone', () => {
+    const durationsMs = [2 * HOUR_MS]
+    const left = timeLeft(work({ batches: [batch()], durationsMs, queued: 3000, mostInFlight: 3000 }))
+    expect(left).toEqual({ ms: HOUR_MS + 2 * HOUR_MS, basis: 'from 1 batch' })
+  })
+
+  test('is that of judging where there are more answers than can be judged meanwhile', () => {
+    const recent = { verdicts: 100, ms: MINUTE_MS }
+    const known = { pending: 31_000, inFlight: 1000, durationsMs: [2 * HOUR_MS], recent }
+    expect(timeLeft(work({ ...known, batches: [batch()] }))).toEqual({
+      ms: 5 * HOUR_MS,
+      basis: 'from 1 batch',
+    })
+  })
+
+  test('between rounds is that of the next ones, after the verdicts of the last', () => {
+    const recent = { verdicts: 100, ms: MINUTE_MS }
+    const known = { durationsMs: [2 * HOUR_MS], inFlight: 0, recent }
+    const basis = 'from 1 batch'
+    expect(timeLeft(work({ ...known, pending: 13, queued: 13 }))).toEqual({ ms: 2 * HOUR_MS, basis })
+    expect(timeLeft(work({ ...known, pending: 1013, queued: 13 }))).toEqual({
+      ms: 2 * HOUR_MS + 10 * MINUTE_MS,
+      basis,
+    })
+    // Calls that are made one by one have their rate.
+    expect(timeLeft(work({ ...known, pending: 100, queued: 13, isDirect: true }))).toEqual({
+      ms: MINUTE_MS,
+      basis: 'at the present rate',
+    })
+  })
+
   test('of the first batches comes from how fast the server answers', () => {
     const watched = { answered: 250, total: 400, ms: HOUR_MS }
     const left = timeLeft(work({ batches: [batch({ watched })] }))
@@ -54,6 +88,10 @@ describe('the time left', () => {
     ['a handful was answered', { recent: { verdicts: 19, ms: MINUTE_MS } }],
     ['it has only begun', { recent: { verdicts: 100, ms: 5000 } }],
     ['no batch was ever over', { batches: [batch()] }],
+    [
+      'the next batches are still to be sent, and answers of the last ones to be judged',
+      { queued: 500, inFlight: 0, durationsMs: [HOUR_MS] },
+    ],
     ['a batch takes longer than any before', { batches: [batch()], durationsMs: [HOUR_MS / 2] }],
     [
       'other batches follow, and none was ever over',
@@ -76,6 +114,9 @@ describe('the time left', () => {
       isProducing: fc.boolean(),
       pending: count,
       queued: count,
+      inFlight: count,
+      mostInFlight: count,
+      isDirect: fc.boolean(),
       batches: fc.array(anyBatch, { maxLength: 5 }),
       durationsMs: fc.array(ms, { maxLength: 5 }),
       recent: fc.option(fc.record({ verdicts: count, ms }), { nil: undefined }),

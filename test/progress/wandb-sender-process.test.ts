@@ -14,20 +14,24 @@ interface Setting {
   readonly program: string
   readonly clock: Clock
   readonly endMs?: number
+  readonly stateDir?: string
 }
 
-async function started({ program, clock, endMs }: Setting) {
+async function started({ program, clock, endMs, stateDir }: Setting) {
   const folder = await temporaryFolder()
   const file = join(folder.path, 'written')
   const path = join(folder.path, 'program.mjs')
-  await writeFile(path, `import fs from 'node:fs'; const FILE = ${JSON.stringify(file)}; ${program}`)
+  await writeFile(
+    path,
+    `import fs from 'node:fs'; import path from 'node:path'; const FILE = ${JSON.stringify(file)}; ${program}`,
+  )
   await writeFile(historyPath(folder.path, TASK), `${historyLine(0)}\n${historyLine(1)}\n`)
   const news: SenderNews[] = []
   const heard = Promise.withResolvers<void>()
   const sender = new SenderProcess({
     task: TASK,
     taskDir: folder.path,
-    stateDir: folder.path,
+    stateDir: stateDir ?? folder.path,
     wishes: { baseUrl: 'http://127.0.0.1:9', project: 'p', name: TASK, tags: [], config: {} },
     timing: QUICK,
     env: { PATH: process.env.PATH },
@@ -68,6 +72,18 @@ describe('the end of a run', () => {
     await folder[Symbol.asyncDispose]()
   })
 
+  test('names the folder of the delivery, too, and quotes what a shell would not take as it is', async () => {
+    const clock = new VirtualClock()
+    const program = `${KEEPS_ON} process.stdin.on('end', () => process.exit()).resume()`
+    const { folder, sender, news, dir } = await started({ program, clock, stateDir: "a b's" })
+    sender.durable(1000)
+    await sender.end(0)
+    expect(JSON.stringify(news)).toContain(
+      JSON.stringify(`wandb sync ${TASK} --task-dir ${dir} --wandb-dir 'a b'\\''s'`).slice(1, -1),
+    )
+    await folder[Symbol.asyncDispose]()
+  })
+
   test('does not wait for a sender that is gone', async () => {
     const clock: Clock = { now: () => 0, sleep: () => new Promise(() => undefined) }
     const program = `process.stdin.on('data', (text) => { if (text.includes('"end"')) process.exit(1) })`
@@ -99,6 +115,7 @@ test('a sender that ends again and again is started again, later and later, and 
 })
 
 test('a sender that does not read is not written to without bound, and learns the newest number', async () => {
+  // It reads once there is the file that says that all was written.
   const program = `
     let text = ''
     process.stdin.on('end', () => {
@@ -106,10 +123,17 @@ test('a sender that does not read is not written to without bound, and learns th
       fs.writeFileSync(FILE, orders.length + '\\n' + orders.at(-1).bytes)
       console.log('{"news":"run","url":"done"}')
     })
-    setTimeout(() => process.stdin.on('data', (data) => { text += data }), 300)`
+    const watcher = fs.watch(path.dirname(FILE), () => read())
+    const read = () => {
+      if (!fs.existsSync(FILE + '-go')) return
+      watcher.close()
+      process.stdin.on('data', (data) => { text += data })
+    }
+    read()`
   const { folder, sender, heard, written } = await started({ program, clock: systemClock, endMs: 1000 })
   const MANY = 300_000
   for (let bytes = 1; bytes <= MANY; bytes++) sender.durable(bytes)
+  await writeFile(join(folder.path, 'written-go'), '')
   await sender.end(0)
   await heard
   const [count, last] = await written()

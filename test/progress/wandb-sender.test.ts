@@ -1,4 +1,4 @@
-import { readdir, readFile, truncate, writeFile } from 'node:fs/promises'
+import { readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
@@ -220,6 +220,98 @@ describe('trouble', () => {
   })
 })
 
+describe('a post that is too large for the server', () => {
+  const limitedTo = (bytes: number) =>
+    WandbServer.start({
+      fault: ({ body }) => (body.length > bytes ? { kind: 'status', status: 413 } : undefined),
+    })
+
+  test('is halved until it is taken', async () => {
+    await using server = await limitedTo(5000)
+    await using rig = await wandbRig(server)
+    await rig.write(300)
+    const { why, codes } = await rig.send(0)
+    expect({ why, codes: codes() }).toEqual({ why: 'delivered', codes: [] })
+    expect(server.run.history).toEqual(await rig.lines())
+    // What was learned is kept: no post after the first that fitted was refused.
+    const taken = server.calls.map(({ fault }) => fault === undefined)
+    expect(taken.slice(taken.lastIndexOf(false)).length).toBeGreaterThan(5)
+  })
+
+  test('by one line alone does not keep back the lines after it, and says so', async () => {
+    await using server = await limitedTo(20_000)
+    await using rig = await wandbRig(server)
+    await rig.write(3)
+    await rig.write(1, { 'Event/message': 'x'.repeat(30_000) })
+    await rig.write(3)
+    const { why, codes, news } = await rig.send(0)
+    expect({ why, codes: codes() }).toEqual({ why: 'delivered', codes: ['wandb_too_large'] })
+    expect(JSON.stringify(news)).toContain('line 4 of the history')
+    const lines = await rig.lines()
+    expect(server.run.history).toEqual(lines.with(3, '{"_step":3,"_timestamp":1795179603,"_runtime":3}'))
+    expect(server.run).toMatchObject({ state: 'finished', summary: { _step: 6, 'Requests/total': 6 } })
+  })
+
+  test('whatever is in it, is tried again later', async () => {
+    await using server = await WandbServer.start({
+      fault: ({ body }) => (body.includes('wandb-history') ? { kind: 'status', status: 413 } : undefined),
+    })
+    await using rig = await wandbRig(server)
+    await rig.write(4)
+    expect(await rig.send(0)).toMatchObject({ why: 'refused' })
+    expect(server.calls.length).toBeLessThan(12)
+    server.fault = undefined
+    expect(await rig.send(0)).toMatchObject({ why: 'delivered' })
+    expect(server.run.history).toEqual(await rig.lines())
+  })
+})
+
+describe('a line that the server refuses', () => {
+  const refusing = (text: string) =>
+    WandbServer.start({
+      fault: ({ body }) => (body.includes(text) ? { kind: 'status', status: 400 } : undefined),
+    })
+
+  test('is found, sent with its step and time alone, and told; all others are sent as they are', async () => {
+    await using server = await refusing('damaged')
+    await using rig = await wandbRig(server)
+    await rig.write(100)
+    await rig.write(1, { 'TaskMeta/text': 'damaged' })
+    await rig.write(500)
+    const { why, codes, news } = await rig.send(0)
+    expect({ why, codes: codes() }).toEqual({ why: 'delivered', codes: ['wandb_line_refused'] })
+    expect(JSON.stringify(news)).toContain('line 101 of the history')
+    const placeholder = '{"_step":100,"_timestamp":1795179700,"_runtime":100}'
+    expect(server.run.history).toEqual((await rig.lines()).with(100, placeholder))
+    expect(server.run.summary).toMatchObject({ _step: 600, 'Requests/total': 600 })
+    // Once it is passed, posts are as large as before.
+    const posts = server.calls.filter(({ kind }) => kind === 'stream')
+    expect(posts.length).toBeLessThan(25)
+  })
+
+  test('with everything else is not to blame: it is sent as it is once others are taken', async () => {
+    // Until a line was refused also with its step and time alone, for the second time.
+    let left = 2
+    await using server = await WandbServer.start({
+      fault: ({ body }) => {
+        if (left === 0 || !body.includes('wandb-history')) return undefined
+        if (!body.includes('Requests/total')) left--
+        return { kind: 'status', status: 400 }
+      },
+    })
+    await using rig = await wandbRig(server)
+    await rig.write(3)
+    const { sender, history, codes } = await rig.open({ timing: { ...QUICK, refusedMs: 5 } })
+    sender.durable(await history.sync())
+    const running = sender.run()
+    await server.until(({ runs }) => [...runs.values()].some((run) => run.history.length === 3))
+    sender.end(0)
+    expect(await running).toBe('delivered')
+    expect(server.run.history).toEqual(await rig.lines())
+    expect(codes()).toEqual(['wandb_refused'])
+  })
+})
+
 describe('a run that is not as it was left', () => {
   test('deleted while it goes on: all lines go to a new one', async () => {
     await using server = await WandbServer.start()
@@ -363,6 +455,98 @@ describe('a run whose id was given', () => {
     expect(summary._step).toBe(46)
     expect(server.violations).toEqual([])
   })
+})
+
+describe('a given run whose _wandb.json is lost', () => {
+  const wishes = { runId: 'mine' }
+  const others = [historyLine(0, { who: 1 }), historyLine(40, { who: 1 })]
+
+  test.each([
+    ['begun by us', []],
+    ['that others began', others],
+  ])('and that was %s goes on after our last line, as if it had not been', async (_, before) => {
+    await using server = await WandbServer.start()
+    if (before.length > 0) server.add('mine', before)
+    await using rig = await wandbRig(server)
+    await rig.write(1, { 'TaskMeta/model': 'gpt-5-nano' })
+    await rig.write(4)
+    await rig.send(3, { wishes })
+    const sent = [...server.run.history]
+    const state = await rig.state()
+    await rm(deliveryPath(rig.dir, TASK))
+    await rig.write(2)
+    await rig.send(0, { wishes })
+    expect(server.run.history).toHaveLength(before.length + 7)
+    expect(server.run.history.slice(0, sent.length)).toEqual(sent)
+    const { baseLine, baseStep, firstLine } = state
+    expect(await rig.state()).toMatchObject({ baseLine, baseStep, firstLine, ackedLines: 7 })
+    expect(server.run.summary).toMatchObject({ 'TaskMeta/model': 'gpt-5-nano', 'Requests/total': 6 })
+    expect(server.violations).toEqual([])
+  })
+
+  test('as it is when another project was sent to in between: so it does', async () => {
+    await using server = await WandbServer.start()
+    await using rig = await wandbRig(server)
+    await rig.write(3)
+    await rig.send(0, { wishes })
+    await rig.send(0, { wishes: { ...wishes, project: 'other' } })
+    await rig.write(2)
+    await rig.send(0, { wishes })
+    const histories = [...server.runs.values()].map(({ project, history }) => [project, history.length])
+    expect(histories).toEqual([
+      [PROJECT, 5],
+      ['other', 3],
+    ])
+    expect(server.violations).toEqual([])
+  })
+
+  test.each([
+    ['another text', historyLine(1, { who: 1 })],
+    ['another time', historyLine(1).replace('1795179601', '1795179601.5')],
+    ['a place that does not fit', historyLine(2)],
+  ])('but whose last line has %s gets all of ours after it', async (_, last) => {
+    await using server = await WandbServer.start()
+    server.add('mine', [historyLine(0), last])
+    await using rig = await wandbRig(server)
+    await rig.write(4)
+    await rig.send(0, { wishes })
+    expect(server.run.history).toHaveLength(6)
+    expect(server.violations).toEqual([])
+  })
+
+  test('and whose last line may be either of two of ours gets all of ours after it', async () => {
+    await using server = await WandbServer.start()
+    const same = (step: number) => historyLine(5).replace('"_step":5', `"_step":${step}`)
+    server.add('mine', [...others, same(49)])
+    await using rig = await wandbRig(server)
+    await rig.replace(`${same(0)}\n${same(1)}\n`)
+    await rig.send(0, { wishes })
+    expect(server.run.history).toHaveLength(5)
+  })
+})
+
+test('a key that may not see the run changes nothing of what is known of it', async () => {
+  await using server = await WandbServer.start()
+  const others = [historyLine(0), historyLine(40)]
+  server.add('mine', others)
+  await using rig = await wandbRig(server)
+  const wishes = { runId: 'mine' }
+  await rig.write(2)
+  await rig.send(undefined, { wishes })
+  const before = await rig.state()
+  await rig.write(6)
+  // To such a key the run looks as if it were not there, until it wants to make it.
+  server.fault = ({ kind }) =>
+    kind === 'status'
+      ? { kind: 'status', status: 200, body: '{"data":{"model":null}}' }
+      : { kind: 'status', status: 403 }
+  expect(await rig.send(0, { wishes })).toMatchObject({ why: 'refused' })
+  expect(await rig.state()).toEqual(before)
+  server.fault = undefined
+  await rig.send(0, { wishes })
+  expect(server.violations).toEqual([])
+  expect(server.run.history.slice(0, 2)).toEqual(others)
+  expect(server.run.history).toHaveLength(10)
 })
 
 test('the key is in no file and no message', async () => {

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { accept } from '../../src/batch/verdict.ts'
 import { PLOTTED_METRICS } from '../../src/progress/wandb-view/plotted-metrics.ts'
 import { type PanelPlan, planView } from '../../src/progress/wandb-view/view-plan.ts'
+import { isObject, listAt, objectAt, viewSpec } from '../../src/progress/wandb-view/view-spec.ts'
 import { TaskManager } from '../../src/task/task-manager.ts'
 import type { TaskResponse } from '../../src/task/task-types.ts'
 import { ask, harness, names, taskLines } from '../support/task-harness.ts'
@@ -62,6 +63,16 @@ describe('the view of the figures', () => {
     expect(documented.length).toBeGreaterThan(80)
     const missing = documented.filter((name) => panelsOf(example(name)).length === 0 && !texts.includes(name))
     expect(missing).toEqual([])
+  })
+
+  test('has no plot and no column of a figure that there is none of', () => {
+    const known = new Set(PLOTTED_METRICS.map(({ name }) => name))
+    const [runs] = listAt(objectAt(viewSpec({ sections, texts }), 'section'), 'runSets')
+    const columns = listAt(objectAt(isObject(runs) ? runs : {}, 'runFeed'), 'columnOrder')
+    const shown = columns.flatMap((column) => /^summary:(.*)/.exec(String(column))?.[1] ?? [])
+    expect(shown.length).toBeGreaterThan(texts.length)
+    const names = [...shown, ...panels.flatMap(({ metrics }) => metrics)]
+    expect(names.filter((name) => !known.has(name))).toEqual([])
   })
 
   test('has no two plots of one name in a section, and none whose figures have different units', () => {

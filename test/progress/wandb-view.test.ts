@@ -295,6 +295,10 @@ describe('names and addresses', () => {
     expect(viewPlaceOf(text)).toEqual(place)
   })
 
+  test('a name in full is taken as it is', () => {
+    expect(viewPlaceOf('me/jobs/nw-default-w')).toMatchObject({ viewName: 'nw-default-w' })
+  })
+
   test('a personal workspace is named otherwise', () => {
     expect(viewPlaceOf('https://wandb.ai/me/jobs?nw=nwuserme-2')).toMatchObject({
       viewName: 'nw-nwuserme-2-w',

@@ -26,6 +26,9 @@ async function sealed(): Promise<Harness> {
 
 const pathOf = ({ dir }: Harness): string => join(dir, 'task_batch1.jsonl')
 
+const statusesOf = ({ events }: Harness, file: number): string[] =>
+  events.flatMap((event) => (event.kind === 'batch-changed' && event.file === file ? [event.status] : []))
+
 /** Changes the first batch's file, but not its length. Returns what it was. */
 function damage(rig: Harness, from: string, to: string): string {
   expect(to.length).toBe(from.length)
@@ -52,6 +55,7 @@ describe('a batch file that was damaged before its upload', () => {
     expect(summary.details[0]).not.toContain(rig.dir)
     expect(rig.count('POST', '/v1/files')).toBe(1)
     expect(rig.warnings('batch_damaged')).toHaveLength(1)
+    expect(statusesOf(rig, 1)).toEqual(['refused'])
     expect(taskLines<string>(rig.dir, '_output.jsonl').sort()).toEqual(names(10).slice(5))
   })
 

@@ -22,8 +22,8 @@ import { stepsOf, taskLines } from '../support/task-harness.ts'
 type Fault = Scenario['faults'][number]
 
 let counter: TokenCounter
+hurryBackoffs()
 beforeAll(async () => {
-  hurryBackoffs()
   counter = await loadTokenCounter()
 })
 

@@ -9,8 +9,8 @@ import { cheap, MoneyWorld, moments, taskOf } from '../support/money-world.ts'
 import { ask, crashing, type Harness, harness, isKind, type Seen, stepsOf } from '../support/task-harness.ts'
 
 let counter: TokenCounter
+hurryBackoffs()
 beforeAll(async () => {
-  hurryBackoffs()
   counter = await loadTokenCounter()
 })
 

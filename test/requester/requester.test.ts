@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { accept, reject, retry } from '../../src/batch/verdict.ts'
+import type { ProgressEvent } from '../../src/progress/events.ts'
 import type { NewRequest } from '../../src/requester/prepare.ts'
 import type { RequestResult } from '../../src/requester/request-result.ts'
 import { GPTRequester } from '../../src/requester/requester.ts'
@@ -17,7 +18,11 @@ import {
 } from '../support/task-harness.ts'
 
 /** A requester by itself, as a program would make one. */
-function requesterOf({ dir, clock, options }: Harness, over: TaskOptions = {}): GPTRequester {
+function requesterOf(
+  { dir, clock, options }: Harness,
+  over: TaskOptions = {},
+  emit: (event: ProgressEvent) => unknown = () => {},
+): GPTRequester {
   const { fetch, env } = options()
   const settings = resolveOptions(
     {
@@ -36,7 +41,7 @@ function requesterOf({ dir, clock, options }: Harness, over: TaskOptions = {}): 
     prepare: { endpoint: '/v1/chat/completions', prepareBody: (body) => body },
     output: new JsonLinesOutput(),
     createParams: () => ({ made: 'once' }),
-    emit: () => {},
+    emit,
     fetch,
     clock,
   })
@@ -52,6 +57,34 @@ async function addAll(requester: GPTRequester, all: readonly NewRequest[]): Prom
 }
 
 describe('a requester by itself', () => {
+  test.each([
+    [
+      'throws',
+      () => {
+        throw new Error('no room')
+      },
+    ],
+    // One that is async type-checks as one that returns nothing.
+    ['rejects', () => Promise.reject(new Error('no room'))],
+  ])('goes on when what it tells of its progress %s', async (_, emit) => {
+    const rig = harness({ answer: questionOf })
+    const warnings: string[] = []
+    const listen = ({ message }: Error) => void warnings.push(message)
+    process.on('warning', listen)
+    const requester = requesterOf(rig, {}, emit)
+    await requester.open()
+    requester.tellFigures()
+    await addAll(requester, requests(5))
+    requester.push()
+    for await (const result of requester.results()) await requester.judge(result, accept(result.key))
+    expect(requester.outcome.kind).toBe('complete')
+    await requester.close()
+    expect(taskLines(rig.dir, '_output.jsonl')).toHaveLength(5)
+    await new Promise((resolve) => setImmediate(resolve))
+    process.off('warning', listen)
+    expect(warnings).toEqual([expect.stringMatching(/gets no more events.*no room/)])
+  })
+
   test('adds, commits, yields each result once, and is complete when all are judged', async () => {
     const rig = harness({ answer: questionOf })
     await using requester = requesterOf(rig)

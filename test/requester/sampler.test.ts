@@ -73,6 +73,21 @@ test('the rate is that of the last five minutes, and begins anew when verdicts a
   expect(told.at(-1)?.rate).toBeUndefined()
 })
 
+test('a clock that is set back holds up nothing, and tells no rate of what was before', async () => {
+  const { clock, told, sampler, judge } = rig()
+  clock.jump(7_200_000)
+  sampler.begin()
+  judge(10)
+  await clock.sleep(2_000)
+  clock.jump(-3_600_000)
+  judge(10)
+  await clock.sleep(1_000)
+  expect(told.map(({ rate }) => rate)).toEqual([undefined, 600, undefined])
+  judge(10)
+  await clock.sleep(1_000)
+  expect(told.at(-1)?.rate).toBe(600)
+})
+
 test('nothing is told once a run that was not begun has ended', () => {
   const { told, sampler } = rig()
   sampler.end()

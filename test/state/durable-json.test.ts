@@ -1,11 +1,11 @@
-import { mkdtemp, readdir, readFile, stat, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { DurableJson, type DurableJsonOptions, readDurableJson } from '../../src/state/durable-json.ts'
 import { type FileSystem, nodeFileSystem } from '../../src/state/file-system.ts'
 import { FaultyFs, PowerLossFs } from '../support/power-loss-fs.ts'
+import { temporaryFolder } from '../support/task-harness.ts'
 
 const schema = z.object({ version: z.literal(2), counts: z.object({ done: z.int() }) })
 const state = (done: number) => ({ version: 2 as const, counts: { done } })
@@ -15,7 +15,7 @@ const holding = (text: string) => new PowerLossFs(new Map([['/t/state.json', Buf
 
 describe('a durable JSON file', () => {
   test('is really written to disk, for the owner only, without litter', async () => {
-    const directory = await mkdtemp(join(tmpdir(), 'nightshift-'))
+    const directory = temporaryFolder()
     const path = join(directory, 'state.json')
     const file = await DurableJson.open(optionsFor(nodeFileSystem, path))
     expect(file.data).toBeUndefined()

@@ -1,15 +1,15 @@
-import { mkdtemp, readFile, stat } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { CommitLog } from '../../src/state/commit-log.ts'
 import { type FileSystem, makeDurableDirectory, nodeFileSystem } from '../../src/state/file-system.ts'
 import { systemCode } from '../../src/util/system-code.ts'
 import { PowerLossFs } from '../support/power-loss-fs.ts'
+import { folderOnDisk, temporaryFolder } from '../support/task-harness.ts'
 import { VirtualClock } from '../support/virtual-clock.ts'
 
 const places: [string, FileSystem, () => Promise<string>][] = [
-  ['the real disk', nodeFileSystem, () => mkdtemp(join(tmpdir(), 'nightshift-'))],
+  ['the real disk', nodeFileSystem, async () => folderOnDisk()],
   ['the simulated disk', new PowerLossFs(), async () => '/t'],
 ]
 
@@ -46,7 +46,7 @@ describe.each(places)('%s', (_, fs, makeHome) => {
 })
 
 test('a commit log on the real disk survives being opened again, and its files are the owner’s alone', async () => {
-  const directory = join(await mkdtemp(join(tmpdir(), 'nightshift-')), 'deep', 'tasks')
+  const directory = join(folderOnDisk(), 'deep', 'tasks')
   const open = () =>
     CommitLog.open({
       fs: nodeFileSystem,
@@ -67,7 +67,7 @@ test('a commit log on the real disk survives being opened again, and its files a
 })
 
 test('directories are made with all their parents', async () => {
-  const home = await mkdtemp(join(tmpdir(), 'nightshift-'))
+  const home = temporaryFolder()
   await makeDurableDirectory(nodeFileSystem, join(home, 'x', 'y'))
   await makeDurableDirectory(nodeFileSystem, join(home, 'x', 'y'))
   expect((await stat(join(home, 'x', 'y'))).isDirectory()).toBe(true)

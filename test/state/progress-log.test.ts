@@ -148,6 +148,26 @@ describe('a history', () => {
   })
 })
 
+test('a history is left alone when the lock is lost while it is opened', async () => {
+  const torn = `${row(0)}{"_step":1,"_ti`
+  const disk = new PowerLossFs(new Map([[PATH, Buffer.from(torn)]]))
+  let isOurs = true
+  class Slow extends FaultyFs {
+    override async open(...args: Parameters<FileSystem['open']>): Promise<OpenFile> {
+      const file = await super.open(...args)
+      isOurs = false
+      return file
+    }
+  }
+  const guard = () => {
+    if (!isOurs) throw new Error('the lock is gone')
+  }
+  const log = rig(new Slow(disk)).open({ guard })
+  log.append({ a: 1 })
+  expect(await log.close()).toContain('the lock is gone')
+  expect(textIn(disk.disk)).toBe(torn)
+})
+
 const row = (step: number, more = ''): string =>
   `{"_step":${step},"_timestamp":${step},"_runtime":${step}${more}}\n`
 const rows = (count: number): string => Array.from({ length: count }, (_, step) => row(step)).join('')

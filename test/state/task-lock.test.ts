@@ -1,17 +1,17 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, renameSync, rmdirSync, writeFileSync } from 'node:fs'
-import { mkdtemp, readdir, readFile, utimes } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readdir, readFile, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { Worker } from 'node:worker_threads'
 import { afterEach, describe, expect, test } from 'vitest'
 import { type LockHolder, TaskLock, type TaskLockOptions } from '../../src/state/task-lock.ts'
 import { currentProcess, isGone } from '../../src/util/process-identity.ts'
+import { temporaryFolder } from '../support/task-harness.ts'
 import { VirtualClock } from '../support/virtual-clock.ts'
 
-const makeHome = () => mkdtemp(join(tmpdir(), 'nightshift-'))
+const makeHome = async () => temporaryFolder()
 const acquire = (directory: string, extra: Partial<TaskLockOptions> = {}) =>
   TaskLock.acquire({ directory, name: 'task', clock: new VirtualClock(), ...extra })
 
@@ -99,6 +99,10 @@ describe('losing it', () => {
     writeFileSync(holder, text.replace(/"epoch":"[^"]*"/, '"epoch":"other"'))
     expect(() => lock.check()).toThrow(expect.objectContaining({ name: 'LockError', code: 'lock_lost' }))
     writeFileSync(holder, text)
+    lock.check()
+    renameSync(join(home, 'task.lock'), join(home, 'moved'))
+    for (const _ of [1, 2]) expect(() => lock.check()).toThrow('removed')
+    renameSync(join(home, 'moved'), join(home, 'task.lock'))
     lock.check()
     renameSync(join(home, 'task.lock'), join(home, 'moved'))
     expect(() => lock.check()).toThrow('removed')

@@ -26,23 +26,24 @@ export interface Viewing {
 }
 
 /** A page as it was opened from a file, and all that it did beside showing itself. */
-export interface Viewed extends AsyncDisposable {
+export interface Viewed {
   readonly page: Page
   /** Messages on the console, errors, and requests for anything but the file. */
-  readonly noise: string[]
+  readonly noise: readonly string[]
 }
 
-/** Opens a file without a network. Every text that is drawn on a canvas is noted: see `textsOnCanvas`. */
-export async function viewFile(browser: Browser, path: string, { scheme, width }: Viewing): Promise<Viewed> {
-  const context = await browser.newContext({
-    viewport: { width, height: 900 },
-    colorScheme: scheme,
-    offline: true,
-  })
+/** One tab for many files: a new one for each view takes longer than all that is looked at in it. */
+export interface Viewer {
+  /** Loads a file anew. What was noted of the one before is forgotten. */
+  show(path: string, viewing: Viewing): Promise<Viewed>
+}
+
+/** A tab without a network. Every text that is drawn on a canvas is noted: see `labelsOf`. */
+export async function openViewer(browser: Browser): Promise<Viewer> {
+  const context = await browser.newContext({ offline: true })
   await context.addInitScript(NOTE_TEXTS)
   const page = await context.newPage()
-  const noise: string[] = []
-  const url = pathToFileURL(path).href
+  let [noise, url]: [string[], string] = [[], '']
   page.on('console', (message) => noise.push(`${message.type()}: ${message.text()}`))
   page.on('pageerror', (error) => noise.push(`error: ${error.message}`))
   page.on('dialog', (dialog) => {
@@ -52,8 +53,17 @@ export async function viewFile(browser: Browser, path: string, { scheme, width }
   page.on('request', (request) => {
     if (request.url() !== url && !request.url().startsWith('data:')) noise.push(`request: ${request.url()}`)
   })
-  await page.goto(url)
-  return { page, noise, [Symbol.asyncDispose]: () => context.close() }
+  return {
+    show: async (path, { scheme, width }) => {
+      await page.goto('about:blank')
+      await page.setViewportSize({ width, height: 900 })
+      await page.emulateMedia({ colorScheme: scheme, media: 'screen' })
+      noise = []
+      url = pathToFileURL(path).href
+      await page.goto(url)
+      return { page, noise }
+    },
+  }
 }
 
 const NOTE_TEXTS = `
@@ -126,15 +136,16 @@ export const misplacedLabels = async (page: Page): Promise<readonly string[]> =>
     })()`),
   )
 
-/** Labels on all canvases together. */
-export const labelCount = async (page: Page): Promise<number> =>
-  z
-    .number()
-    .parse(
-      await page.evaluate(
-        `[...document.querySelectorAll('canvas')].reduce((sum, { texts = [] }) => sum + texts.length, 0)`,
-      ),
-    )
+const labelsSchema = z.array(z.object({ id: z.string(), labels: texts }))
+
+/** For each chart the texts that are drawn on its canvas. */
+export const labelsOf = async (page: Page) =>
+  labelsSchema.parse(
+    await page.evaluate(`[...document.querySelectorAll('.plot')].map((plot) => ({
+      id: plot.id,
+      labels: (plot.querySelector('canvas')?.texts ?? []).map(({ text }) => text),
+    }))`),
+  )
 
 const drawnSchema = z.array(z.object({ id: z.string(), colours: z.number(), share: z.number() }))
 
@@ -148,7 +159,7 @@ export const drawnCharts = async (page: Page) =>
       const colours = new Map()
       for (let at = 0; at < data.length; at += 4)
         if (data[at + 3] > 200) {
-          const colour = data[at] + ' ' + data[at + 1] + ' ' + data[at + 2]
+          const colour = (data[at] << 16) | (data[at + 1] << 8) | data[at + 2]
           colours.set(colour, (colours.get(colour) ?? 0) + 1)
         }
       const solid = [...colours.values()].filter((count) => count > 40)
@@ -162,8 +173,9 @@ export const overhang = async (page: Page): Promise<number> =>
     await page.evaluate(`(() => {
       const width = document.documentElement.clientWidth
       const edges = [...document.querySelectorAll('body *')]
-        .filter((element) => !element.parentElement.closest('.scroll, svg') && element.checkVisibility())
-        .map((element) => element.getBoundingClientRect().right)
-      return Math.max(0, document.documentElement.scrollWidth - width, Math.max(...edges) - width)
+        .map((element) => ({ element, right: element.getBoundingClientRect().right }))
+        .filter(({ element, right }) => right > width && !element.parentElement.closest('.scroll, svg') && element.checkVisibility())
+        .map(({ right }) => right)
+      return Math.max(width, document.documentElement.scrollWidth, ...edges) - width
     })()`),
   )

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type Moment, type News, newsSchema, type Order, type Report } from './emulator-messages.ts'
+import { FROM_SOURCE } from './program.ts'
 
 /** Share of the sentences that get no usable answer at first; `chanceOf` says which. */
 export const HARD_SHARE = 0.04
@@ -26,7 +27,10 @@ const CORPUS_SERVER = new URL('corpus-server.ts', import.meta.url)
 
 /** `program`: one that calls `serveOrders` (emulator-server.ts). Default: the one for `demos/corpus-topics.ts`. */
 export async function startEmulator(program: URL = CORPUS_SERVER): Promise<EmulatorProcess> {
-  const server = fork(fileURLToPath(program), { execArgv: [], env: { PATH: process.env.PATH } })
+  const server = fork(fileURLToPath(program), {
+    execArgv: [],
+    env: { PATH: process.env.PATH, ...FROM_SOURCE },
+  })
   const order = (what: Order): void => void server.send(what)
   const news = async <Kind extends News['news']>(
     kind: Kind,

@@ -1,7 +1,7 @@
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { vi } from 'vitest'
+import { afterAll, beforeAll, vi } from 'vitest'
 import { z } from 'zod'
 import {
   type Answer,
@@ -108,11 +108,15 @@ const WAITED_MS = 3_600_000
 /** Backoffs of the openai package are real time, the only one in these tests. */
 const BACKOFF_MS = { least: 300, most: 9_000 }
 
+/** For all tests of a `describe`, or of a file. Other files of the same process get real time. */
 export function hurryBackoffs(): void {
-  const real = globalThis.setTimeout
-  const hurried = (run: (...args: unknown[]) => void, ms = 0, ...args: unknown[]) =>
-    real(run, ms >= BACKOFF_MS.least && ms <= BACKOFF_MS.most ? 0 : ms, ...args)
-  vi.stubGlobal('setTimeout', hurried)
+  beforeAll(() => {
+    const real = globalThis.setTimeout
+    const hurried = (run: (...args: unknown[]) => void, ms = 0, ...args: unknown[]) =>
+      real(run, ms >= BACKOFF_MS.least && ms <= BACKOFF_MS.most ? 0 : ms, ...args)
+    vi.stubGlobal('setTimeout', hurried)
+  })
+  afterAll(() => void vi.unstubAllGlobals())
 }
 
 /** Runs a task against faults, then without them until it is complete, then once more. */

@@ -1,14 +1,14 @@
 import { expect } from 'vitest'
 import { METRICS, type Metrics, taskMetrics } from '../../src/batch/metrics.ts'
-import { initialState } from '../../src/batch/task-state.ts'
 import { EVENT_KIND, foldRows, type HistoryRow, readRow } from '../../src/progress/history-row.ts'
 import { readTask } from '../../src/requester/read-only-view.ts'
 import type { FileSystem } from '../../src/state/file-system.ts'
+import { metricFacts } from './metric-facts.ts'
 import { NAME } from './task-harness.ts'
 
 /** Figures that only a running process knows, and those that are unknown at times. */
 const OF_THE_RUN = /^(Pushed\/session_|Rate\/|Generation\/|Queue\/pool_len|Metrics\/processed_failed)/
-const NOT_ALWAYS = /^(Rate\/|Cost\/cap_usd|Queue\/pred_completion_ratio)/
+const NOT_ALWAYS = /^(Rate\/|Cost\/cap_usd|Queue\/pred_completion_ratio|Batch\/remote_requests_)/
 
 /** The rows of a file, checked to be numbered from 0 without a gap, with a `_runtime` that never falls. */
 export function soundNumbers(text: string): readonly HistoryRow[] {
@@ -45,20 +45,7 @@ export const withoutLive = (metrics: Metrics): Metrics =>
 /** The figures of a task as its ledger tells them, but for those that only a run knows. */
 export async function figuresOnDisk(fs: FileSystem, dir: string): Promise<Metrics> {
   const { state, requests } = await readTask(fs, dir, NAME)
-  const metrics = taskMetrics({
-    state,
-    before: initialState.spending,
-    lastRequest: requests.last,
-    samples: requests.sampleTally,
-    uncommitted: 0,
-    outputBytes: (await fs.size(`${dir}/${NAME}_output.jsonl`)) ?? 0,
-    progress: new Map(),
-    expectedNanoUsd: () => 0,
-    maxSpendNanoUsd: undefined,
-    processedFailedBatches: 0,
-    passes: 0,
-    isProducing: false,
-    requestsPerMinute: undefined,
-  })
-  return withoutLive(metrics)
+  const outputBytes = (await fs.size(`${dir}/${NAME}_output.jsonl`)) ?? 0
+  const [lastRequest, samples] = [requests.last, requests.sampleTally]
+  return withoutLive(taskMetrics(metricFacts({ state, lastRequest, samples, outputBytes })))
 }

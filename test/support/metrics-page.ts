@@ -25,7 +25,7 @@ This page is generated from \`src/batch/\`; \`npx vitest run test/batch/metrics.
 const PARAMS = `## Parameters
 
 \`TaskMeta/<name>\`: the first hundred of the task's parameters that are a number, a text (its first 500 characters), or
-true or false (1 or 0). One whose name looks like that of a secret, such as \`apiKey\`, is left out.
+true or false (1 or 0). One whose name looks like that of a secret, such as \`apiKey\` or \`hf_token\`, is left out.
 `
 
 const DIFFERENCES = `## What gpt_batch_api has and Nightshift does not

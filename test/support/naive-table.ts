@@ -39,16 +39,13 @@ export class NaiveTable implements RequestTable {
     return new Set(this.entries.map(({ identity }) => identity.sample)).size
   }
 
-  /** An own sample, whose name is the request's key, is counted apart from a named one of that name. */
   get sampleTally(): SampleTally {
-    const named = new Map<string, Set<RequestState>>()
-    const own: Set<RequestState>[] = []
+    const samples = new Map<string, Set<RequestState>>()
     for (const { identity, record } of this.entries) {
       if (record.state === 'forgotten') continue
-      if (identity.sample === identity.key) own.push(new Set([record.state]))
-      else named.set(identity.sample, (named.get(identity.sample) ?? new Set()).add(record.state))
+      samples.set(identity.sample, (samples.get(identity.sample) ?? new Set()).add(record.state))
     }
-    const all = [...own, ...named.values()]
+    const all = [...samples.values()]
     return {
       committed: all.length,
       succeeded: all.filter((states) => states.has('succeeded')).length,

@@ -1,6 +1,6 @@
 /**
  * A task whose hooks do what a live display must bear. `--deed`: `print` on both streams, `throw` where nobody catches
- * it, or `exit`.
+ * it, `fail` with a message that clears the screen, or `exit`.
  */
 import { accept, runTask, TaskManager, type TaskRequest, type TaskResponse } from 'nightshift'
 import { z } from 'zod'
@@ -9,7 +9,7 @@ const REQUESTS = 40
 /** By then the display is there. */
 const DEED_AT = 20
 
-const Flags = z.object({ deed: z.enum(['print', 'throw', 'exit']) })
+const Flags = z.object({ deed: z.enum(['print', 'throw', 'fail', 'exit']) })
 
 class Noisy extends TaskManager {
   declare readonly flags: z.infer<typeof Flags>
@@ -27,6 +27,7 @@ class Noisy extends TaskManager {
     const { deed } = this.flags
     if (deed === 'print') print(this.#answers)
     else if (this.#answers === DEED_AT && deed === 'exit') process.exit(7)
+    else if (this.#answers === DEED_AT && deed === 'fail') throw new Error('told \u001b[2J\u001b[31min red')
     else if (this.#answers === DEED_AT) throwLater()
     return accept({ key })
   }

@@ -28,14 +28,19 @@ export interface Program {
 const running = new Set<ChildProcess>()
 /** What programs tell each other about accounts is none of the user's. */
 const STATE_DIR = join(tmpdir(), `nightshift-test-state-${process.pid}`)
+/** Node itself reads the sources, also where a program imports the package by its name. */
+export const FROM_SOURCE = {
+  NODE_OPTIONS: '--conditions=nightshift-source',
+  // Hundreds of processes compile the same sources: with what the first has left, half of the time at start is saved.
+  NODE_COMPILE_CACHE: join(ROOT, 'node_modules/.cache/compiled'),
+} as const
 /** A key in the user's own `~/.netrc` must not lead anywhere. */
 const OWN_ENV = {
   PATH: process.env.PATH,
   HOME: process.env.HOME,
   NIGHTSHIFT_STATE_DIR: STATE_DIR,
   WANDB_MODE: 'disabled',
-  // Hundreds of processes compile the same sources: with what the first has left, half of the time at start is saved.
-  NODE_COMPILE_CACHE: join(ROOT, 'node_modules/.cache/compiled'),
+  ...FROM_SOURCE,
 }
 process.once('exit', () => {
   for (const child of running) child.kill('SIGKILL')

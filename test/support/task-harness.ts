@@ -1,4 +1,13 @@
-import { copyFileSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
@@ -38,8 +47,17 @@ export const BASE_URL = 'http://api.test/v1'
 export const NAME = 'task'
 
 /** A new folder that lasts until the test ends. */
-export function temporaryFolder(): string {
-  const dir = mkdtempSync(join(tmpdir(), 'nightshift-test-'))
+export const temporaryFolder = (): string => temporaryFolderIn(tmpdir())
+
+/** On the disk that the sources are on: the system's folder for temporary files may be in memory. */
+export function folderOnDisk(): string {
+  const place = join(import.meta.dirname, '../../node_modules/.cache')
+  mkdirSync(place, { recursive: true })
+  return temporaryFolderIn(place)
+}
+
+function temporaryFolderIn(place: string): string {
+  const dir = mkdtempSync(join(place, 'nightshift-test-'))
   onTestFinished(() => rmSync(dir, { recursive: true, force: true }))
   return dir
 }

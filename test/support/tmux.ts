@@ -5,6 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { temporaryFolder } from './folder.ts'
+import { FROM_SOURCE } from './program.ts'
 
 const run = promisify(execFile)
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
@@ -43,6 +44,7 @@ export async function openTerminal(
     HOME: process.env.HOME ?? '',
     LANG: 'C.UTF-8',
     PS1: '$ ',
+    ...FROM_SOURCE,
     ...env,
   }
   const shell = ['env', '-i', 'TERM=screen-256color', 'WANDB_MODE=disabled']

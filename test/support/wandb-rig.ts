@@ -11,8 +11,9 @@ import {
 import { HistoryFile } from '../../src/progress/wandb/history-file.ts'
 import type { News } from '../../src/progress/wandb/messages.ts'
 import { type SenderEnd, type SenderOptions, WandbSender } from '../../src/progress/wandb/sender.ts'
-import { nodeFileSystem } from '../../src/state/file-system.ts'
+import { type FileSystem, nodeFileSystem } from '../../src/state/file-system.ts'
 import { systemClock } from '../../src/util/clock.ts'
+import type { Fetch } from '../../src/util/fetch.ts'
 import { Secret } from '../../src/util/secret.ts'
 import { temporaryFolder } from './folder.ts'
 import { KEY, type WandbServer } from './wandb-server.ts'
@@ -88,17 +89,24 @@ export async function wandbRig(server: Pick<WandbServer, 'url'>) {
   }
 }
 
+export type WandbRig = Awaited<ReturnType<typeof wandbRig>>
+
 export interface SendOptions extends Omit<Partial<SenderOptions>, 'wishes'> {
   readonly wishes?: Partial<RunWishes>
   readonly key?: string
+  /** What calls go through. Default: the real one. */
+  readonly fetch?: Fetch
+  /** What `_wandb.json` goes through. Default: the real one. */
+  readonly fs?: FileSystem
 }
 
-async function makeSender(dir: string, wishes: RunWishes, { wishes: _, key = KEY, ...over }: SendOptions) {
+async function makeSender(dir: string, wishes: RunWishes, options: SendOptions) {
+  const { wishes: _, key = KEY, fetch = globalThis.fetch, fs = nodeFileSystem, ...over } = options
   const news: News[] = []
   const cut = new AbortController()
   const history = new HistoryFile(nodeFileSystem, historyPath(dir, TASK))
   const { timeoutMs } = over.timing ?? QUICK
-  const file = await openDelivery(nodeFileSystem, deliveryPath(dir, TASK), {
+  const file = await openDelivery(fs, deliveryPath(dir, TASK), {
     guard: () => undefined,
     onDamaged: (message) => void news.push({ news: 'trouble', code: 'wandb_new_run', message }),
   })

@@ -2,6 +2,7 @@
  * A task whose history goes to W&B, with a sender that does not keep anybody waiting for long.
  *
  *     --sentences N    how many requests; the answers are an emulator's (`--emulator`)
+ *     --post-lines N   lines in one post to W&B, at most
  *     --broken         its hook throws at the first reply
  *     --hold-commit N  commit N says "in a commit" and waits for a SIGINT before it is made durable
  */
@@ -16,6 +17,7 @@ import { QUICK } from './wandb-rig.ts'
 
 const Flags = z.object({
   sentences: z.int().default(100),
+  postLines: z.int().optional(),
   broken: z.boolean().default(false),
   holdCommit: z.int().default(0),
 })
@@ -27,8 +29,8 @@ class Topics extends TaskManager<z.infer<typeof Label>> {
   override answerSchema = Label
 
   constructor(options: TaskManagerOptions) {
-    const { holdCommit } = Flags.parse(options.flags)
-    const openSender = wandbSender({ timing: { ...QUICK, timeoutMs: 400 } })
+    const { holdCommit, postLines } = Flags.parse(options.flags)
+    const openSender = wandbSender({ timing: { ...QUICK, timeoutMs: 400 }, postLines })
     super({ ...options, openSender, ...(holdCommit > 0 && { fs: heldFileSystem(holdCommit) }) })
   }
 

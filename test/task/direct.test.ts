@@ -47,7 +47,7 @@ describe('direct calls', () => {
   test('are never more at once than directConcurrency', async () => {
     let atOnce = 0
     let most = 0
-    const { options } = harness({
+    const { options, events } = harness({
       answer: async () => {
         most = Math.max(most, ++atOnce)
         await new Promise((resolve) => setImmediate(resolve))
@@ -58,6 +58,8 @@ describe('direct calls', () => {
     await new Ten(options({ forceDirect: true, directConcurrency: 3 })).run()
     expect(most).toBeLessThanOrEqual(3)
     expect(most).toBeGreaterThan(1)
+    const told = events.flatMap((event) => ('counts' in event ? [event.counts.inFlight] : []))
+    expect(Math.max(...told)).toBe(most)
   })
 
   test('serve a remnant only when nothing in flight can add to it', async () => {

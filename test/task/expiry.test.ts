@@ -63,13 +63,17 @@ describe('a batch that somebody else cancels', () => {
       await emulator.fetch(`http://console.test/v1/batches/${batch}/cancel`, { method: 'POST' })
       return response
     }
-    const { emulator, options, dir } = harness({
+    const { emulator, options, dir, events } = harness({
       intercept: meddle,
       latency: { runMs: 0, perRequestMs: 1000 },
     })
     const summary = await new Ten(options({ maxRetries: 0, remoteUpdateInterval: 5 })).run()
     expect(summary).toMatchObject({ complete: true, succeeded: 10, failed: 0, retries: 0, batches: 2 })
-    expect(stepsOf(dir, 'ended').map(({ status }) => status)).toEqual(['cancelled', 'completed'])
+    const ended = stepsOf(dir, 'ended')
+    expect(ended.map(({ status }) => status)).toEqual(['cancelled', 'completed'])
+    for (const { tookMs } of ended) expect(tookMs).toBeGreaterThan(0)
+    const told = events.find((event) => event.kind === 'batch-changed' && event.status === 'in_progress')
+    expect(told).toMatchObject({ createdMs: expect.any(Number), sinceMs: expect.any(Number) })
     expect(stepsOf(dir, 'requeue').every(({ why }) => why === 'cancelled')).toBe(true)
     expect(new Set(taskLines<{ key: string }>(dir, '_output.jsonl').map(({ key }) => key)).size).toBe(10)
   })

@@ -21,6 +21,11 @@ interface Fault {
   readonly line: number | null
 }
 
+interface MadeBatch {
+  readonly id: string
+  readonly created_at: number
+}
+
 /** The first batches end as `failed`, with these errors, as far as anybody who looks can tell. */
 function failing(errors: readonly Fault[], howMany = 1): Intercept {
   const victims = new Set<string>()
@@ -32,13 +37,14 @@ function failing(errors: readonly Fault[], howMany = 1): Intercept {
     if (isCreate && created++ < howMany) victims.add(JSON.parse(await response.clone().text()).id)
     if (method !== 'GET' || !path.startsWith('/v1/batches')) return response
     const body = JSON.parse(await response.text())
-    const spoil = (batch: { id: string }) => (victims.has(batch.id) ? failed(batch) : batch)
+    const spoil = (batch: MadeBatch) => (victims.has(batch.id) ? failed(batch) : batch)
     return Response.json(body.data ? { ...body, data: body.data.map(spoil) } : spoil(body))
   }
-  function failed(batch: object) {
+  function failed(batch: MadeBatch) {
     const counts = { total: 0, completed: 0, failed: 0 }
     const files = { output_file_id: null, error_file_id: null, request_counts: counts }
-    return { ...batch, ...files, status: 'failed', errors: { object: 'list', data: errors } }
+    const end = { status: 'failed', failed_at: batch.created_at + 90 }
+    return { ...batch, ...files, ...end, errors: { object: 'list', data: errors } }
   }
 }
 
@@ -79,6 +85,7 @@ describe('a batch refused as a whole', () => {
     expect(summary).toMatchObject({ complete: false, outcome: 'failed-batches', pending: 10, failed: 0 })
     expect(summary.details).toEqual(['model_not_found: This model cannot be batched'])
     expect(warnings('batch_failed')[0]).toContain('--process-failed-batches')
+    expect(warnings('batch_failed')[0]).toMatch(/^batch 1 \(batch_\w+\) failed: model_not_found/)
     expect(count('POST', '/v1/batches')).toBe(1)
   })
 
@@ -90,12 +97,17 @@ describe('a batch refused as a whole', () => {
   })
 
   test('stays blocked in the next run, until processFailedBatches lets its requests fail', async () => {
-    const { options, dir, count } = harness({ intercept: failing([forbidden]) })
+    const { options, dir, count, events } = harness({ intercept: failing([forbidden]) })
     await new Ten(options()).run()
     expect(await new Ten(options()).run()).toMatchObject({ outcome: 'failed-batches', pending: 10 })
     expect(count('POST', '/v1/batches')).toBe(1)
     const summary = await new Ten(options({ processFailedBatches: 1 })).run()
     expect(summary).toMatchObject({ complete: true, failed: 10, pending: 0 })
+    const result = events.find((event) => event.kind === 'batch-result')
+    expect(result?.metrics).toMatchObject({
+      'Result/status': 'failed',
+      'Result/duration_hours': 0.025,
+    })
     const reason = 'model_not_found: the batch failed: This model cannot be batched'
     expect(taskLines(dir, '_failed.jsonl')).toEqual(
       names(10).map((key) => expect.objectContaining({ key, reason })),

@@ -104,6 +104,18 @@ describe('the history of a run', () => {
     })
   })
 
+  test('begins, for reporters too, with its start, whatever is put in order before', async () => {
+    const host = harness()
+    await new Twelve(host.options({ ...BATCHES, maxSessionRequests: 6 })).run()
+    host.events.length = 0
+    // Under a hard cap the next run first sets aside what is queued, and with another key it takes note of that.
+    await new Twelve(host.options({ ...BATCHES, maxSpend: 5, env: { OPENAI_API_KEY: 'sk-other' } })).run()
+    const kinds = host.events.map(({ kind }) => kind)
+    expect(kinds.slice(0, kinds.indexOf('run-started')).filter((kind) => kind !== 'warning')).toEqual([])
+    expect(host.warnings('other_account')).toHaveLength(1)
+    expect(kinds).toContain('judged')
+  })
+
   test('has a row for a wipe, and is not wiped', async () => {
     const host = harness()
     await new Twelve(host.options(BATCHES)).run()
@@ -148,7 +160,11 @@ describe('the history of a run', () => {
     const last = rowsOf(host).at(-1)
     expect(last).toMatchObject({ 'Event/kind': 'run-failed', 'Event/code': expect.stringMatching(/hook/) })
     expect(last?.['Event/message']).toMatch(/cannot make anything of "\.\.\."/)
-    expect(host.events.at(-1)).toMatchObject({ kind: 'run-failed' })
+    expect(host.events.at(-1)).toMatchObject({
+      kind: 'run-failed',
+      stack: expect.stringMatching(/history\.test\.ts/),
+    })
+    expect(textOf(host)).not.toContain('history.test.ts')
   })
 
   test('is cut where it was torn, and goes on', async () => {
@@ -253,6 +269,21 @@ describe('who sends the history on', () => {
     ])
   })
 
+  test('tells reporters what came of it before the end, which is the last they are told', async () => {
+    const host = harness()
+    const openSender = ({ emit }: HistorySource): HistorySender => ({
+      durable: () => {},
+      end: async () => {
+        emit({ kind: 'monitored', url: 'https://wandb.test/run' })
+        emit({ kind: 'warning', code: 'wandb_undelivered', message: 'not all' })
+      },
+    })
+    await new Twelve(host.options({ ...BATCHES, openSender })).run()
+    expect(host.events.slice(-3).map(({ kind }) => kind)).toEqual(['monitored', 'warning', 'run-finished'])
+    expect(kindsOf(host).filter((kind) => kind === 'run-finished')).toHaveLength(1)
+    expect(kindsOf(host).at(-1)).toBe('run-finished')
+  })
+
   test.each([
     [{ maxSessionRequests: 0 }, { outcome: 'limits', exitCode: 3 }],
     [{ stop: AbortSignal.abort() }, { outcome: 'interrupted', exitCode: 130 }],
@@ -264,6 +295,17 @@ describe('who sends the history on', () => {
     expect(ends).toEqual([end])
   })
 
+  test('is told of the end also when it failed before, since it may hold something', async () => {
+    const host = harness()
+    const ends: unknown[] = []
+    const durable = () => {
+      throw new Error('broken')
+    }
+    const openSender = () => ({ durable, end: async (one: unknown) => void ends.push(one) })
+    await new Twelve(host.options({ ...BATCHES, openSender })).run()
+    expect(ends).toEqual([{ outcome: 'complete', exitCode: 0 }])
+  })
+
   test('can fail in every hook, and hang, without harm', async () => {
     const broken = () => {
       throw new Error('broken')
@@ -271,6 +313,8 @@ describe('who sends the history on', () => {
     const senders: (() => HistorySender | undefined)[] = [
       broken,
       () => ({ durable: broken, end: broken }),
+      // A hook that is async type-checks as one that returns nothing.
+      () => ({ durable: () => Promise.reject(new Error('broken')), end: async () => {} }),
       () => ({ durable: () => {}, end: () => Promise.reject(new Error('broken')) }),
       () => ({ durable: () => {}, end: () => new Promise(() => {}) }),
     ]

@@ -36,9 +36,13 @@ describe('limits of what is sent', () => {
   test.each(['maxSessionRequests', 'maxTaskRequests'])(
     '%s bounds direct calls to the last one',
     async (limit) => {
-      const { options, count } = harness()
+      const { options, count, events } = harness()
       const summary = await new Twenty(options({ forceDirect: true, [limit]: 7 })).run()
       expect(summary).toMatchObject({ outcome: 'limits', succeeded: 7, pending: 13 })
+      expect(events.at(-1)).toMatchObject({
+        kind: 'run-finished',
+        counts: { succeeded: 7, pending: 13, queued: 13, inFlight: 0 },
+      })
       expect(count('POST', '/v1/chat/completions')).toBe(7)
       expect(await new Twenty(options({ forceDirect: true })).run()).toMatchObject({
         complete: true,

@@ -52,18 +52,21 @@ async function halfDone(over: Partial<TaskManagerOptions> = {}): Promise<Harness
   return rig
 }
 
+const wiped = (events: Harness['events']) => events.findLast((event) => event.kind === 'wiped')
+
 const cancels = /^\/v1\/batches\/\w+\/cancel$/
 
 describe('wipeRequests', () => {
   test('cancels what is remote, keeps what was answered, and forgets the rest', async () => {
-    const { options, count, dir, warnings } = await halfDone()
+    const { options, count, dir, warnings, events } = await halfDone()
     const summary = await new Ten(options({ wipeRequests: true, run: false })).run()
     expect(count('POST', cancels)).toBe(1)
     expect(summary).toMatchObject({ outcome: 'no-run', pending: 0 })
     const answered = summary.succeeded + summary.failed
     expect(answered).toBeGreaterThanOrEqual(7)
     expect(summary.requests).toBe(answered)
-    expect(warnings('wiped').at(-1)).toContain(`${10 - answered} pending`)
+    expect(wiped(events)).toMatchObject({ scope: 'requests', pending: 10 - answered, failed: 0 })
+    expect(warnings('wiped')).toEqual([])
     expect(taskLines(dir, '_output.jsonl')).toHaveLength(summary.succeeded)
   })
 
@@ -117,7 +120,7 @@ describe('wipeFailed', () => {
 
 describe('wipeTask', () => {
   test('begins anew, says how many paid answers it threw away, and keeps what was spent', async () => {
-    const { options, dir, warnings } = harness()
+    const { options, dir, events } = harness()
     const first = new Ten(options())
     const before = await first.run()
     const second = new Ten(options({ wipeTask: true, run: false }))
@@ -125,7 +128,7 @@ describe('wipeTask', () => {
     expect(summary).toMatchObject({ requests: 0, succeeded: 0, failed: 0, pending: 0, output: [] })
     expect(summary.cost).toBe(before.cost)
     expect(summary.usage).toEqual(before.usage)
-    expect(warnings('wiped').at(-1)).toMatch(/9 paid answers|10 paid answers/)
+    expect([9, 10]).toContain(wiped(events)?.thrownAway)
     expect(existsSync(`${dir}/task_output.jsonl`)).toBe(false)
     expect(taskLines(dir, '_failed.jsonl')).toEqual([])
     expect(second.params).not.toEqual(first.params)
@@ -136,13 +139,13 @@ describe('wipeTask', () => {
   })
 
   test('cancels what is remote, and counts its answers and their cost before it throws them away', async () => {
-    const { options, count, dir, warnings } = await halfDone()
+    const { options, count, dir, events } = await halfDone()
     const before = await new Ten(options({ run: false })).run()
     const summary = await new Ten(options({ wipeTask: true, run: false })).run()
     expect(summary).toMatchObject({ requests: 0, pending: 0 })
     expect(summary.usage.output).toBeGreaterThan(before.usage.output)
     expect(summary.cost).toBeGreaterThan(before.cost)
-    expect(warnings('wiped').at(-1)).toMatch(/(7|8|9) paid answers/)
+    expect([7, 8, 9]).toContain(wiped(events)?.thrownAway)
     expect(count('POST', cancels)).toBe(1)
     expect(taskLines(dir, '_output.jsonl')).toEqual([])
   })

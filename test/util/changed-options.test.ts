@@ -14,5 +14,13 @@ test('the others are, as flags', () => {
   expect(changed({ maxSpend: 5, run: false, forceDirect: true })).toBe(
     '--no-run --max-spend 5 --force-direct',
   )
-  expect(changed({ cache: '/a/b c' })).toBe('--cache "/a/b c"')
+  expect(changed({ cache: '/a/b c' })).toBe('--cache "b c"')
+})
+
+test('where things are stays on this machine', () => {
+  const options = { cache: '/home/me/answers', scenario: '../secret/faults.json', wandbDir: '/home/me/wandb' }
+  expect(changed(options)).toBe('--scenario faults.json --wandb-dir wandb --cache answers')
+  expect(changed({ clientBaseUrl: 'https://gateway.example/t0ken/v1?key=t0ken' })).toBe(
+    '--client-base-url https://gateway.example',
+  )
 })

@@ -227,13 +227,20 @@ describe('the environment', () => {
       WANDB_RUN_GROUP: 'g',
       WANDB_RUN_ID: 'r1',
       WANDB_DIR: 'd',
-      WANDB_TAGS: ' one, two,,',
+      WANDB_TAGS: ` one, two,,${'t'.repeat(64)}`,
       NETRC: '/n',
       HOME: '/home/me',
     }
     expect(readEnvironment(env).wandb).toMatchObject({
       ...{ baseUrl: 'http://localhost:8080', mode: 'offline', wanted: undefined, project: 'p', entity: 'e' },
-      ...{ name: 'a name', group: 'g', runId: 'r1', dir: 'd', tags: ['one', 'two'], netrc: '/n' },
+      ...{
+        name: 'a name',
+        group: 'g',
+        runId: 'r1',
+        dir: 'd',
+        tags: ['one', 'two', 't'.repeat(64)],
+        netrc: '/n',
+      },
     })
     expect(readEnvironment(env).wandb.apiKey?.reveal()).toBe('key')
     const given = { name: 'a', wandb: false, wandbProject: 'q', wandbEntity: 'f', wandbName: 'b' }
@@ -266,6 +273,14 @@ describe('the environment', () => {
     [{ WANDB_MODE: 'off' }, 'WANDB_MODE is "off", but must be online, offline or disabled'],
     [{ WANDB_BASE_URL: 'api.wandb.ai' }, 'WANDB_BASE_URL is "api.wandb.ai"'],
     [{ WANDB_PROJECT: 'a/b' }, 'WANDB_PROJECT is "a/b"'],
+    [
+      { WANDB_BASE_URL: 'https://me:secret@wandb.example' },
+      'WANDB_BASE_URL is "https://…@wandb.example", but must be an http or https URL without user name and password',
+    ],
+    [
+      { WANDB_TAGS: `night,${'t'.repeat(65)}` },
+      'but must be tags of up to 64 characters each, with commas between them',
+    ],
   ])('that is wrong for Weights & Biases is refused: %o', (env, message) => {
     expect(usageErrorOf(() => readEnvironment(env)).message).toContain(message)
   })

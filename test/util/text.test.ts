@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { cutText, oneLine, wrapText } from '../../src/util/text.ts'
+import { cutText, oneLine, plainLines, wrapText } from '../../src/util/text.ts'
 
 test('wrapText keeps all words in order and every line within the width, but for longer words', () => {
   fc.assert(
@@ -28,4 +28,9 @@ test('oneLine leaves nothing that moves the cursor, changes colours or turns the
   expect(oneLine('a\r\nb\t c')).toBe('a b c')
   expect(oneLine('\u001b[31mred')).toBe('\\u001b[31mred')
   expect(oneLine('a\u202eb\u009bc')).toBe('a\\u202eb\\u009bc')
+})
+
+test('plainLines does the same, but keeps the lines', () => {
+  expect(plainLines('Error: a\r\n\tat b\n  c')).toBe('Error: a\n\tat b\n  c')
+  expect(plainLines('\u001b[2J\n\u202e\r')).toBe('\\u001b[2J\n\\u202e\\u000d')
 })

@@ -2,7 +2,7 @@
 export type ColorName = 'green' | 'red' | 'blue' | 'purple' | 'amber' | 'grey' | 'ink'
 
 /** What a value is, and so how it is written. */
-export type Unit = 'count' | 'usd' | 'perMinute'
+export type Unit = 'count' | 'usd'
 
 export interface ChartSeries {
   readonly name: string
@@ -23,6 +23,8 @@ interface ChartBase {
 export interface TimeChart extends ChartBase {
   readonly kind: 'stacked' | 'lines'
   readonly unit: Unit
+  /** What its values are, as it stands at the axis: `requests`, `USD`. */
+  readonly counts: string
   /** In milliseconds since 1970, rising. */
   readonly at: readonly number[]
   readonly series: readonly ChartSeries[]
@@ -32,6 +34,8 @@ export interface TimeChart extends ChartBase {
 export interface BarChart extends ChartBase {
   readonly kind: 'bars'
   readonly unit: Unit
+  /** What its values are, as it stands at the axis: `requests`, `USD`. */
+  readonly counts: string
   /** `time`: starts are milliseconds since 1970; else numbers of this unit. */
   readonly axis: 'time' | 'seconds' | 'minutes' | 'hours'
   readonly width: number

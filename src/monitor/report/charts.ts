@@ -1,11 +1,12 @@
 import { amount } from '../../util/amount.ts'
 import { formatCount, formatDuration, formatUsd } from '../../util/format.ts'
-import { batchCharts } from './batch-charts.ts'
-import { timeBins } from './bins.ts'
+import { type Bins, binOf, timeBins } from './bins.ts'
 import type { BarChart, Chart, ChartSeries, ColorName, TimeChart, TimeFrame } from './chart.ts'
+import { durationsChart } from './durations-chart.ts'
 import type { RunHistory } from './run-history.ts'
 import type { TaskReport } from './task-report.ts'
 import type { Row } from './thinned-rows.ts'
+import { timelineChart } from './timeline-chart.ts'
 
 export interface ReportCharts {
   readonly frame: TimeFrame
@@ -19,8 +20,9 @@ export function chartsOf(report: TaskReport): ReportCharts {
     requestsChart(report),
     costChart(report),
     tokensChart(report),
-    rateChart(report, frame),
-    ...batchCharts(report, frame),
+    verdictsChart(report, frame),
+    durationsChart(report.batches),
+    timelineChart(report.batches, frame),
   ]
   return {
     frame,
@@ -30,11 +32,14 @@ export function chartsOf(report: TaskReport): ReportCharts {
 
 /** How things stood at the end is to be seen, too. */
 const AFTER_END = 0.015
+/** No axis can tell shorter times. */
+const LEAST_MS = 1000
 
 function frameOf({ series, history }: TaskReport): TimeFrame {
   const from = series.requests[0]?.at ?? 0
   const end = Math.max(from, series.requests.at(-1)?.at ?? from)
-  return { from, to: end + Math.max(1, AFTER_END * (end - from)), idle: idleTimes(history, from) }
+  const to = Math.max(from + LEAST_MS, end + AFTER_END * (end - from))
+  return { from, to, idle: idleTimes(history, from) }
 }
 
 /** Between two runs nothing was at work. */
@@ -82,6 +87,7 @@ function requestsChart({ series, status }: TaskReport): TimeChart | undefined {
     title: 'Requests over time',
     about: `${amount(total, 'request')}: ${parts.join(', ')}`,
     unit: 'count',
+    counts: 'requests',
     at: timesOf(rows),
     series: shown,
   }
@@ -123,6 +129,7 @@ function costChart({ series, status, history }: TaskReport): TimeChart | undefin
       ...(capUsd !== undefined && !isNear ? [`the cap of ${formatUsd(capUsd * 1e9)} is far above`] : []),
     ].join('; '),
     unit: 'usd',
+    counts: 'USD',
     at: timesOf(rows),
     series: isNear ? [...measured, capLine(capUsd, rows)] : measured,
   }
@@ -144,31 +151,31 @@ function tokensChart({ series, status }: TaskReport): TimeChart | undefined {
     title: 'Tokens over time',
     about: `${formatCount(input)} prompt tokens and ${formatCount(output)} output tokens in all`,
     unit: 'count',
+    counts: 'tokens',
     at: timesOf(rows),
     series: shown,
   }
 }
 
 const MOST_BARS = 80
-const MINUTE_MS = 60_000
 
-/** Verdicts a minute, from sums: what came between two points is taken to have come at the second. */
-function rateChart({ series }: TaskReport, { from, to }: TimeFrame): BarChart | undefined {
-  const rows = series.verdicts
+/** Verdicts in steps of time, from sums: what came between two points is taken to have come at the second. */
+function verdictsChart({ series }: TaskReport, { from, to }: TimeFrame): BarChart | undefined {
   const bins = timeBins(from, to, MOST_BARS)
-  const shown = seriesOf(ratesOf(rows, bins), [
+  const shown = seriesOf(risesOf(series.verdicts, bins), [
     { name: 'succeeded', color: 'green' },
     { name: 'failed', color: 'red' },
     { name: 'to be tried again', color: 'amber' },
   ])
   if (shown.length === 0) return undefined
-  const highest = Math.max(...bins.starts.map((_, bin) => sum(shown.map(({ values }) => values[bin] ?? 0))))
+  const sums = bins.starts.map((_, bin) => shown.reduce((sum, { values }) => sum + (values[bin] ?? 0), 0))
   return {
-    id: 'rate',
+    id: 'verdicts',
     kind: 'bars',
-    title: 'Rate',
-    about: `Verdicts a minute, in steps of ${formatDuration(bins.width)}; at most ${formatCount(Math.round(highest))}`,
-    unit: 'perMinute',
+    title: 'Verdicts over time',
+    about: `Answers judged in steps of ${formatDuration(bins.width)}: at most ${formatCount(Math.max(...sums))} in one`,
+    unit: 'count',
+    counts: 'verdicts',
     axis: 'time',
     width: bins.width,
     starts: bins.starts,
@@ -176,20 +183,16 @@ function rateChart({ series }: TaskReport, { from, to }: TimeFrame): BarChart | 
   }
 }
 
-const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0)
-
-function ratesOf(
-  rows: readonly Row[],
-  { width, starts }: { readonly width: number; readonly starts: readonly number[] },
-): Row[] {
+/** By how much each column rose in each bin. */
+function risesOf(rows: readonly Row[], bins: Bins): readonly Row[] {
   const columns = rows[0]?.values.length ?? 0
-  const bars = starts.map((at) => ({ at, values: Array<number>(columns).fill(0) }))
-  for (const [index, row] of rows.entries()) {
-    const bar = bars[Math.floor((row.at - (starts[0] ?? 0)) / width)]
-    for (const [column, value] of row.values.entries())
-      if (bar)
-        bar.values[column] =
-          (bar.values[column] ?? 0) + ((value - (rows[index - 1]?.values[column] ?? 0)) * MINUTE_MS) / width
+  const bars = bins.starts.map((at) => ({ at, values: Array<number>(columns).fill(0) }))
+  let before: readonly number[] = []
+  for (const { at, values } of rows) {
+    const bar = bars[binOf(bins, at)]?.values
+    for (const [column, value] of values.entries())
+      if (bar) bar[column] = (bar[column] ?? 0) + value - (before[column] ?? 0)
+    before = values
   }
   return bars
 }

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import { failedLineSchema } from '../../requester/failed-line.ts'
 import type { FileSystem } from '../../state/file-system.ts'
 import { readLines } from '../../state/json-lines.ts'
 import { parsedJson } from '../../util/parsed-json.ts'
@@ -15,48 +15,48 @@ export interface FailureExample {
   readonly reply: string | null
 }
 
-const failedLineSchema = z.object({
-  key: z.string(),
-  reason: z.string(),
-  attempts: z.number(),
-  reply: z.unknown().optional(),
-})
-
 const MOST_REASON = 1_000
 const MOST_REPLY = 2_000
 const MOST_KEY = 200
 
 /**
- * Reads single entries of a file of failed requests: no more of it than the parts that hold them. Entries that are no
- * longer there, as a run may have put the requests back meanwhile, are left out.
+ * Reads single entries of a file of failed requests: no more of it than the parts that hold them, each once. Entries
+ * that are no longer there, as a run may have put the requests back meanwhile, are left out.
  */
 export async function readExamples(
   fs: FileSystem,
   path: string,
   places: readonly FailurePlace[],
-): Promise<readonly FailureExample[]> {
-  const found: FailureExample[] = []
-  for (const place of places) {
-    const text = await lineAt(fs, path, place)
-    const example = text === undefined ? undefined : readExample(text, place)
-    if (example) found.push(example)
-  }
+): Promise<ReadonlyMap<FailurePlace, FailureExample>> {
+  const found = new Map<FailurePlace, FailureExample>()
+  for (const part of Map.groupBy(places, ({ start }) => start).values())
+    for (const [place, text] of await linesAt(fs, path, part)) {
+      const example = readExample(text, place)
+      if (example) found.set(place, example)
+    }
   return found
 }
 
-async function lineAt(
+/** The lines at some places of one part. */
+async function linesAt(
   fs: FileSystem,
   path: string,
-  { start, end, index }: FailurePlace,
-): Promise<string | undefined> {
+  places: readonly FailurePlace[],
+): Promise<ReadonlyMap<FailurePlace, string>> {
+  const found = new Map<FailurePlace, string>()
+  const [{ start, end } = { start: 0, end: 0 }] = places
+  const wanted = new Map(places.map((place) => [place.index, place]))
   let at = 0
   try {
-    for await (const { text } of readLines(fs, path, { start, end, chunkBytes: CHUNK_BYTES }))
-      if (at++ === index) return text
+    for await (const { text } of readLines(fs, path, { start, end, chunkBytes: CHUNK_BYTES })) {
+      const place = wanted.get(at++)
+      if (place) found.set(place, text)
+      if (found.size === wanted.size) break
+    }
   } catch (error) {
     if (systemCode(error) !== 'ENOENT') throw error
   }
-  return undefined
+  return found
 }
 
 const CHUNK_BYTES = 64 * 1024

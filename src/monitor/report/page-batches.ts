@@ -1,8 +1,6 @@
-import { amount } from '../../util/amount.ts'
 import { formatCount, formatDuration, formatUsd } from '../../util/format.ts'
-import { durationOf } from './batch-charts.ts'
 import type { BatchRecord } from './batch-log.ts'
-import type { ColorName } from './chart.ts'
+import { durationOf, setsText, stateText, toneOf } from './batch-state.ts'
 import { type Html, html, type Piece } from './html.ts'
 import type { TaskReport } from './task-report.ts'
 import { timeText } from './words.ts'
@@ -21,16 +19,7 @@ export function batchSection({ batches }: TaskReport): Html | undefined {
       ? `${formatCount(shown.length)} of ${formatCount(sent.length)}: those with faults or without an end, the slowest, the first and the last.`
       : `All ${formatCount(sent.length)}, in the order they were begun.`
   const table = html`<p class="soft small">${note}</p><div class="scroll" tabindex="0" role="region" aria-label="Batches">${tableOf(shown)}</div>`
-  return html`<h2 id="batches">Batches</h2><div class="card">${shown.length <= OPEN_ROWS ? table : html`<details><summary>Show ${whatText(sent)}</summary>${table}</details>`}</div>`
-}
-
-function whatText(sent: readonly BatchRecord[]): string {
-  const batches = sent.filter(({ as }) => as === 'batch').length
-  const sets = sent.length - batches
-  return [
-    ...(batches > 0 ? [amount(batches, 'batch', 'batches')] : []),
-    ...(sets > 0 ? [amount(sets, 'set of direct calls', 'sets of direct calls')] : []),
-  ].join(' and ')
+  return html`<h2 id="batches">Batches</h2><div class="card">${shown.length <= OPEN_ROWS ? table : html`<details><summary>Show ${setsText(sent)}</summary>${table}</details>`}</div>`
 }
 
 /** At most `most` records in their order: unusual ones first, then the slowest, then from both ends. */
@@ -105,19 +94,4 @@ function tookMs(record: BatchRecord): number | undefined {
   const { as, sentAt, endedAt } = record
   if (as !== 'direct') return durationOf(record)
   return sentAt === undefined || endedAt === undefined ? undefined : endedAt - sentAt
-}
-
-/** The server's word for a batch, as long as it has one; what becomes of a set of direct calls. */
-function stateText({ as, phase, status }: BatchRecord): string {
-  if (phase === 'wiped') return 'wiped'
-  if (as === 'direct') return phase === 'done' ? 'direct, done' : 'direct'
-  return status ?? phase
-}
-
-function toneOf({ as, phase, status, endedAt }: BatchRecord): ColorName {
-  if (phase === 'wiped') return 'grey'
-  if (as === 'direct') return 'purple'
-  if (endedAt === undefined) return 'blue'
-  if (status === 'completed') return 'green'
-  return status === 'failed' ? 'red' : 'amber'
 }

@@ -11,7 +11,13 @@ export function chartSection({ charts }: ReportCharts): Html | undefined {
 }
 
 const figure = (chart: Chart): Html =>
-  html`<figure class="card"><figcaption><h3>${chart.title}</h3><p class="soft small">${chart.about}.</p></figcaption><ul class="legend">${legend(chart)}</ul><div class="plot" id="plot-${chart.id}" role="img" aria-label="${chart.title}: ${chart.about}. The table after it has the figures."></div><details><summary>As a table</summary>${tableOf(chart)}</details></figure>`
+  html`<figure class="card"><figcaption><h3>${chart.title}</h3><p class="soft small">${chart.about}.</p></figcaption><ul class="legend">${legend(chart)}</ul><p class="soft small scale">${scaleText(chart)}</p><div class="plot" id="plot-${chart.id}" role="img" aria-label="${chart.title}: ${chart.about}. The table after it has the figures."></div><details><summary>As a table</summary>${tableOf(chart)}</details></figure>`
+
+/** What stands for the labels of both axes. */
+function scaleText(chart: Chart): string {
+  const across = chart.kind === 'bars' && chart.axis !== 'time' ? chart.axis : 'time in UTC'
+  return chart.kind === 'spans' ? across : `${chart.counts}; ${across}`
+}
 
 function legend(chart: Chart): readonly Html[] {
   const keys: readonly Pick<ChartSeries, 'name' | 'color' | 'dashed'>[] =
@@ -40,20 +46,19 @@ const MOST_ROWS = 24
 export function evenly<Item>(items: readonly Item[], most: number): readonly Item[] {
   if (items.length <= most) return items
   const step = (items.length - 1) / (most - 1)
-  return Array.from({ length: most }, (_, at) => items.slice(Math.round(at * step))[0]).filter(
-    (item) => item !== undefined,
-  )
+  const chosen = new Set(Array.from({ length: most }, (_, at) => Math.round(at * step)))
+  return items.filter((_, index) => chosen.has(index))
 }
 
-function timeTable({ at, series, unit }: TimeChart): Html {
+function timeTable({ title, at, series, unit }: TimeChart): Html {
   const rows = evenly([...at.keys()], MOST_ROWS).map((index) => [
     timeText(at[index]),
     ...series.map(({ values }) => valueText(unit, values[index] ?? 0)),
   ])
-  return dataTable(['time', ...series.map(({ name }) => name)], rows)
+  return dataTable(title, ['time', ...series.map(({ name }) => name)], rows)
 }
 
-function barTable({ starts, width, axis, series, unit }: BarChart): Html {
+function barTable({ title, starts, width, axis, series, unit }: BarChart): Html {
   const filled = [...starts.keys()].filter((bar) => series.some(({ values }) => (values[bar] ?? 0) !== 0))
   const label = (bar: number) => {
     const start = starts[bar] ?? 0
@@ -63,15 +68,15 @@ function barTable({ starts, width, axis, series, unit }: BarChart): Html {
     label(bar),
     ...series.map(({ values }) => valueText(unit, values[bar] ?? 0)),
   ])
-  return dataTable([axis === 'time' ? 'from' : 'took', ...series.map(({ name }) => name)], rows)
+  return dataTable(title, [axis === 'time' ? 'from' : 'took', ...series.map(({ name }) => name)], rows)
 }
 
-function spanTable({ spans }: SpanChart): Html {
+function spanTable({ title, spans }: SpanChart): Html {
   const rows = evenly(spans, MOST_ROWS).map(({ from, to, label }) => [
     `${timeText(from)} to ${timeText(to)}`,
     label,
   ])
-  return dataTable(['when', 'what'], rows, 'text')
+  return dataTable(title, ['when', 'what'], rows, 'text')
 }
 
 const short = (value: number): string => String(Number(value.toPrecision(4)))
@@ -80,18 +85,21 @@ function valueText(unit: Unit, value: number): string {
   switch (unit) {
     case 'usd':
       return formatUsd(value * 1e9)
-    case 'perMinute':
-      return `${formatCount(Number(value.toPrecision(3)))}/min`
     case 'count':
       return formatCount(value)
   }
 }
 
 /** The first column says when; what follows are numbers, or `text`. */
-function dataTable(columns: readonly string[], rows: readonly (readonly string[])[], rest = 'n'): Html {
+function dataTable(
+  title: string,
+  columns: readonly string[],
+  rows: readonly (readonly string[])[],
+  rest = 'n',
+): Html {
   const kindOf = (at: number) => at > 0 && rest
   const heads = columns.map((column, at) => html`<th scope="col" class="${kindOf(at)}">${column}</th>`)
   const cells = (row: readonly string[]) =>
     row.map((cell, at) => html`<td class="${kindOf(at)}">${cell}</td>`)
-  return html`<div class="scroll" tabindex="0" role="region" aria-label="Table"><table class="wide"><thead><tr>${heads}</tr></thead><tbody>${rows.map((row) => html`<tr>${cells(row)}</tr>`)}</tbody></table></div>`
+  return html`<div class="scroll" tabindex="0" role="region" aria-label="${title}, as a table"><table class="wide"><thead><tr>${heads}</tr></thead><tbody>${rows.map((row) => html`<tr>${cells(row)}</tr>`)}</tbody></table></div>`
 }

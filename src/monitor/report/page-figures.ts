@@ -2,7 +2,8 @@ import type { Account, Estimate } from '../../requester/receipt.ts'
 import type { TaskStatus } from '../../requester/status.ts'
 import { amount } from '../../util/amount.ts'
 import { formatCount, formatDuration, formatUsd } from '../../util/format.ts'
-import { durationOf, medianOf } from './batch-charts.ts'
+import { median } from '../../util/median.ts'
+import { durationOf } from './batch-state.ts'
 import type { ColorName } from './chart.ts'
 import { type Html, html, type Piece } from './html.ts'
 import type { RunHistory } from './run-history.ts'
@@ -14,7 +15,7 @@ export function tiles(report: TaskReport): Html {
   const { status, batches } = report
   const { requests, tally, receipt } = status
   const { cost, direct, tokens } = receipt.task
-  const median = medianOf(batches.flatMap((batch) => durationOf(batch) ?? []))
+  const middle = median(batches.flatMap((batch) => durationOf(batch) ?? []))
   return html`<div class="tiles">${[
     tile('Requests', formatCount(requests.total), outcomeBar(status), requestsText(requests)),
     tile('Cost', formatUsd(cost.nanoUsd), costNote(receipt.task)),
@@ -29,7 +30,7 @@ export function tiles(report: TaskReport): Html {
       shortCount(tokens.input + tokens.output),
       `${shortCount(tokens.input)} prompt, ${shortCount(tokens.output)} output`,
     ),
-    tile('Batches', formatCount(tally.batches), batchesText(tally.directSets, median)),
+    tile('Batches', formatCount(tally.batches), batchesText(tally.directSets, middle)),
     tile('Time', formatDuration(elapsedMs(report)), timeNote(report)),
   ]}</div>`
 }
@@ -77,8 +78,8 @@ function offText({ expected, reported, percentOff }: Estimate): string {
   return `${percentOff >= 0.05 ? '+' : ''}${percentOff.toFixed(1)}%`
 }
 
-function batchesText(directSets: number, median: number | undefined): string {
-  const half = median === undefined ? [] : [`half of them within ${formatDuration(median)}`]
+function batchesText(directSets: number, middle: number | undefined): string {
+  const half = middle === undefined ? [] : [`half of them within ${formatDuration(middle)}`]
   const direct = directSets > 0 ? [amount(directSets, 'set of direct calls', 'sets of direct calls')] : []
   return [...half, ...direct].join('; ') || 'none so far'
 }

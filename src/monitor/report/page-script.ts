@@ -1,71 +1,22 @@
+import { LABELS } from './page-script-labels.ts'
+
 /**
  * Draws the charts in the browser with uPlot, from the data in the page, in the colours of its style. Whatever comes
  * from the task is only ever text here: `textContent`, or drawn. It is plain JavaScript, as it is not compiled.
  */
-export const PAGE_SCRIPT = String.raw`
+export const PAGE_SCRIPT = `
 (() => {
 'use strict'
 const root = document.documentElement
 const { frame, charts } = JSON.parse(document.getElementById('report-data').textContent)
 const PRINTED_WIDTH = 640
 const FONT = '12px system-ui, -apple-system, "Segoe UI", Roboto, Arial, sans-serif'
-const MONTHS = 'Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec'.split(' ')
-const DAY = 86400
 const measure = document.createElement('canvas').getContext('2d')
 measure.font = FONT
 
 const color = (name) => getComputedStyle(root).getPropertyValue('--' + name).trim()
-const two = (number) => String(number).padStart(2, '0')
 
-// --- words
-
-const whole = new Intl.NumberFormat('en-US', { maximumFractionDigits: 0 })
-const fine = new Intl.NumberFormat('en-US', { maximumSignificantDigits: 3 })
-
-function shortCount(value) {
-  const size = Math.abs(value)
-  if (size >= 1e9) return fine.format(value / 1e9) + 'G'
-  if (size >= 1e6) return fine.format(value / 1e6) + 'M'
-  if (size >= 1e4) return fine.format(value / 1e3) + 'k'
-  return fine.format(value)
-}
-
-function dollars(value, step) {
-  const digits = Math.min(9, Math.max(value >= 1 || value === 0 ? 2 : 4, step ? Math.ceil(-Math.log10(step) - 1e-9) : 0))
-  return '$' + value.toLocaleString('en-US', { minimumFractionDigits: Math.min(2, digits), maximumFractionDigits: digits })
-}
-
-const axisText = (unit, step) => (value) => (unit === 'usd' ? dollars(value, step) : shortCount(value))
-const valueText = (unit, value) =>
-  unit === 'usd' ? dollars(value) : unit === 'perMinute' ? fine.format(value) : whole.format(value)
-
-function timeText(seconds) {
-  const date = new Date(seconds * 1000)
-  return date.getUTCDate() + ' ' + MONTHS[date.getUTCMonth()] + ' ' + clock(date) + ':' + two(date.getUTCSeconds()) + ' UTC'
-}
-
-const clock = (date) => two(date.getUTCHours()) + ':' + two(date.getUTCMinutes())
-
-/** Labels of a time axis: the day stands under the first of its labels. */
-function timeLabels(plot, splits, axis, space, step) {
-  let day = ''
-  return splits.map((seconds) => {
-    const date = new Date(seconds * 1000)
-    const today = date.getUTCDate() + ' ' + MONTHS[date.getUTCMonth()]
-    if (step >= DAY) {
-      const year = String(date.getUTCFullYear())
-      const label = today + (year === day ? '' : '\n' + year)
-      day = year
-      return label
-    }
-    const subSecond = step < 1 ? (date.getUTCMilliseconds() / 1000).toFixed(Math.min(3, Math.ceil(-Math.log10(step)))).slice(1) : ''
-    const time = clock(date) + (step < 60 ? ':' + two(date.getUTCSeconds()) + subSecond : '')
-    const label = time + (today === day ? '' : '\n' + today)
-    day = today
-    return label
-  })
-}
-
+${LABELS}
 // --- what all charts have
 
 const widest = (labels) => labels.reduce((most, label) => Math.max(most, measure.measureText(label).width), 0)
@@ -159,9 +110,10 @@ const isPointedAt = (plot) => plot.over.matches(':hover')
 // --- the kinds of charts
 
 const sync = uPlot.sync('time')
+const isOverTime = ({ kind, axis }) => kind !== 'bars' || axis === 'time'
 
 function base(chart, place, tell) {
-  const isTime = chart.kind !== 'bars' || chart.axis === 'time'
+  const isTime = isOverTime(chart)
   const tip = tipOf(place)
   const onCursor = (plot) => {
     const rows = plot.cursor.left >= 0 && isPointedAt(plot) ? tell(plot) : []
@@ -171,7 +123,7 @@ function base(chart, place, tell) {
   return {
     width: widthOf(place),
     height: place.clientHeight,
-    padding: [10, 32, 0, 0],
+    padding: [10, 36, 0, 0],
     legend: { show: false },
     tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), 'Etc/UTC'),
     cursor: { y: false, points: { show: false }, drag: { x: true, y: false }, ...(isTime && { sync: { key: sync.key } }) },
@@ -189,11 +141,11 @@ function xRange(chart) {
   }
 }
 
-function wholeRange(chart) {
-  if (chart.kind !== 'bars') return [frame.from / 1000, frame.to / 1000]
-  const scale = chart.axis === 'time' ? 1000 : 1
-  return [chart.starts[0] / scale, (chart.starts[chart.starts.length - 1] + chart.width) / scale]
-}
+/** All charts over time show the same stretch of it. */
+const wholeRange = (chart) =>
+  isOverTime(chart)
+    ? [frame.from / 1000, frame.to / 1000]
+    : [chart.starts[0], chart.starts[chart.starts.length - 1] + chart.width]
 
 function timeChart(chart, place) {
   const isStacked = chart.kind === 'stacked'
@@ -237,10 +189,12 @@ function barChart(chart, place) {
   const scale = chart.axis === 'time' ? 1000 : 1
   const columns = stacked(chart.series)
   const starts = chart.starts.map((start) => start / scale)
+  // Where the last bar ends: what has one point has no range of its own.
+  const edges = [...starts, starts[starts.length - 1] + chart.width / scale]
   const tell = (plot) => {
     const value = plot.posToVal(plot.cursor.left, 'x')
     const bar = lastUpTo(starts, value)
-    const end = starts[bar] + chart.width / scale
+    const end = edges[bar + 1]
     const title = chart.axis === 'time' ? timeText(starts[bar]) : fine.format(starts[bar]) + ' to ' + fine.format(end) + ' ' + chart.axis
     return [
       { text: title },
@@ -256,7 +210,7 @@ function barChart(chart, place) {
     width: 0,
   }))]
   if (chart.axis !== 'time') options.axes[0].values = (plot, splits) => splits.map((split) => fine.format(split) + ' ' + chart.axis[0])
-  return new uPlot(options, [starts, ...columns.toReversed()], place)
+  return new uPlot(options, [edges, ...columns.toReversed().map((column) => [...column, null])], place)
 }
 
 /** Bars that begin at their values, with a little room between them. */
@@ -287,7 +241,7 @@ function spanChart(chart, place) {
   const options = base(chart, place, tell)
   options.scales.y = { range: () => [0, chart.lanes] }
   options.axes[1].show = false
-  options.padding[3] = 32
+  options.padding[3] = 36
   options.series = [{}, { points: { show: false } }]
   options.hooks.draw = [(plot) => drawSpans(plot, chart)]
   return new uPlot(options, [[frame.from / 1000, frame.to / 1000], [null, null]], place)

@@ -18,7 +18,7 @@ export function runSection({ history, outcome }: TaskReport): Html | undefined {
   const rows = shown.map((run, at) =>
     runRow(run, before + at + 1, outcome.kind === 'running' && run === runs.at(-1)),
   )
-  return html`<h2 id="runs">Runs and warnings</h2><div class="grid"><div class="card">${before > 0 && html`<p class="soft small">${amount(before, 'earlier run')} not shown.</p>`}<div class="scroll" tabindex="0" role="region" aria-label="Runs"><table class="wide"><thead><tr><th scope="col" class="n">Run</th><th scope="col">Started</th><th scope="col" class="n">Went on for</th><th scope="col">End</th></tr></thead><tbody>${rows}</tbody></table></div></div><div class="card">${warnings.length === 0 ? 'No warnings.' : warnings.map(warningBlock)}</div></div>`
+  return html`<h2 id="runs">Runs and warnings</h2><div class="grid"><div class="card">${before > 0 && html`<p class="soft small">${amount(before, 'earlier run')} not shown.</p>`}<div class="scroll" tabindex="0" role="region" aria-label="Runs"><table class="wide"><thead><tr><th scope="col" class="n">Run</th><th scope="col">Started</th><th scope="col" class="n">Took</th><th scope="col">End</th></tr></thead><tbody>${rows}</tbody></table></div></div><div class="card">${warnings.length === 0 ? 'No warnings.' : warnings.map(warningBlock)}</div></div>`
 }
 
 function runRow({ startedAt, lastAt, end }: RunRecord, number: number, isRunning: boolean): Html {

@@ -47,8 +47,9 @@ h3 { font-size: 15px; line-height: 1.35; }
 .legend li { display: flex; align-items: center; gap: 6px; }
 .key { width: 12px; height: 12px; border-radius: 3px; background: var(--tone); flex: none; }
 .key.dashed { height: 0; border-top: 3px dashed var(--tone); background: none; border-radius: 0; width: 16px; }
+.scale { display: none; font-size: 12px; }
 .plot { position: relative; display: none; height: 250px; overflow: hidden; }
-.scripted .plot { display: block; }
+.scripted .plot, .scripted .scale { display: block; }
 .scripted .unscripted { display: none; }
 .tip {
   position: absolute; z-index: 5; pointer-events: none; max-width: min(280px, 90%); padding: 6px 10px; font-size: 12px; line-height: 1.45;

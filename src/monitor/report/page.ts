@@ -1,3 +1,4 @@
+import type { TaskStatus } from '../../requester/status.ts'
 import { assertNever } from '../../util/exhaustive.ts'
 import { VERSION } from '../../util/version.ts'
 import type { Chart, ColorName } from './chart.ts'
@@ -65,7 +66,7 @@ function header({ task, outcome, status, madeAt }: TaskReport): Html {
     status.createdAt === null
       ? ''
       : `Begun ${timeText(status.createdAt)}, last change ${timeText(status.changedAt)}. `
-  return html`<header><div class="kicker">Nightshift report</div><div class="title"><h1><bdi>${task}</bdi></h1><span class="badge tone-${toneOf(outcome)}">${labelOf(outcome)}</span></div><p class="lead">${outcome.text}</p><p class="soft small">${since}Report made ${timeText(madeAt)}.</p>${what !== '' && html`<p class="soft small"><bdi>${what}</bdi></p>`}</header>`
+  return html`<header><div class="kicker">Nightshift report</div><div class="title"><h1><bdi>${task}</bdi></h1><span class="badge tone-${toneOf(outcome, status)}">${labelOf(outcome)}</span></div><p class="lead">${outcome.text}</p><p class="soft small">${since}Report made ${timeText(madeAt)}.</p>${what !== '' && html`<p class="soft small"><bdi>${what}</bdi></p>`}</header>`
 }
 
 function body(report: TaskReport, charts: ReportCharts): Html {
@@ -95,12 +96,12 @@ function labelOf({ kind }: Outcome): string {
   }
 }
 
-function toneOf({ kind }: Outcome): ColorName {
+function toneOf({ kind }: Outcome, { requests: { succeeded } }: TaskStatus): ColorName {
   switch (kind) {
     case 'running':
       return 'blue'
     case 'complete':
-      return 'green'
+      return succeeded > 0 ? 'green' : 'red'
     case 'stopped':
     case 'waiting':
       return 'amber'

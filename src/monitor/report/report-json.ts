@@ -33,7 +33,7 @@ export const reportJson = ({
   series: {
     requests: seriesJson('requests', series.requests),
     verdicts: seriesJson('verdicts', series.verdicts),
-    costUsd: seriesJson('cost', series.cost, 1e-9),
+    costUsd: seriesJson('cost', series.cost, 1e9),
     tokens: seriesJson('tokens', series.tokens),
   },
 })
@@ -62,11 +62,11 @@ function batchJson({ sentAt, endedAt, expectedNanoUsd, results, ...batch }: Batc
   }
 }
 
-/** A list for each column, beside that of the times. */
-function seriesJson(name: SeriesName, rows: readonly Row[], scale = 1) {
+/** A list for each column, beside that of the times. `parts`: how many of what is counted make one. */
+function seriesJson(name: SeriesName, rows: readonly Row[], parts = 1) {
   const columns = COLUMNS[name].map((column, at) => [
     column,
-    rows.map(({ values }) => (values[at] ?? 0) * scale),
+    rows.map(({ values }) => (values[at] ?? 0) / parts),
   ])
   return { at: rows.map(({ at }) => iso(at)), ...Object.fromEntries(columns) }
 }

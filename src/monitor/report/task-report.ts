@@ -94,10 +94,16 @@ class ReportLogs {
 
 async function failuresOf(fs: FileSystem, path: string, log: FailureLog): Promise<Failures> {
   const all = log.clusters()
-  const clusters: FailureCluster[] = []
-  for (const { places, ...cluster } of all.slice(0, MOST_CLUSTERS))
-    clusters.push({ ...cluster, examples: await readExamples(fs, path, places) })
-  const rest = all.slice(MOST_CLUSTERS)
+  const [shown, rest] = [all.slice(0, MOST_CLUSTERS), all.slice(MOST_CLUSTERS)]
+  const examples = await readExamples(
+    fs,
+    path,
+    shown.flatMap(({ places }) => places),
+  )
+  const clusters = shown.map(({ places, ...cluster }) => ({
+    ...cluster,
+    examples: places.flatMap((place) => examples.get(place) ?? []),
+  }))
   const sum = (field: 'failed' | 'retried') =>
     rest.reduce((total, one) => total + one[field], log.others[field])
   return { clusters, others: { kinds: rest.length, failed: sum('failed'), retried: sum('retried') } }

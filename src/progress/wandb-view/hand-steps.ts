@@ -34,7 +34,7 @@ export const copyByHand = (target: HandTarget, from: ViewPlace): string[] => [
 ]
 
 const openedOnce = ({ appUrl, entity, project }: HandTarget): string[] => [
-  `Run a task once with W&B on (WANDB_API_KEY set, or a netrc entry), so that project ${project} exists and has figures.`,
+  `Run a task once with W&B on (WANDB_API_KEY set, or a netrc entry) and --wandb-project ${project}, so that the project exists and has figures.`,
   `Open ${entity === undefined ? `${appUrl}/${ENTITY}/${project}` : projectUrl(appUrl, entity, project)} and go to its workspace.`,
 ]
 
@@ -42,13 +42,12 @@ const openedOnce = ({ appUrl, entity, project }: HandTarget): string[] => [
 const WORTHWHILE: readonly string[] = ['Requests', 'Cost']
 
 function plotsByHand({ sections }: ViewPlan): string[] {
-  const [first, ...others] = sections
+  const plots = sections
     .filter(({ name }) => WORTHWHILE.includes(name))
     .flatMap(({ panels }) => panels.filter(({ metrics }) => metrics.length > 1))
-    .map(({ title, metrics }) => `${title}: ${metrics.join(', ')}`)
-  if (first === undefined) return []
+    .map(({ title, metrics }) => `${title}: ${metrics.join(', ')}.`)
   return [
-    `For several figures in one plot: "Add panels", "Line plot", and choose them. These go well together. ${[first, ...others].join('. ')}.`,
+    `For several figures in one plot: "Add panels", "Line plot", and choose them. These go well together. ${plots.join(' ')}`,
   ]
 }
 

@@ -13,7 +13,6 @@ export interface ViewApiOptions extends PostOptions {
 export interface StoredView {
   /** Needed to change it. */
   readonly id: string
-  readonly displayName: string
   /** As text: what it holds is W&B's own affair. */
   readonly spec: string
 }
@@ -33,7 +32,7 @@ const PROJECT = `query NightshiftProject($entity: String!, $project: String!) {
 
 const VIEW = `query NightshiftView($entity: String!, $project: String!, $viewName: String!) {
   project(name: $project, entityName: $entity) {
-    allViews(viewType: "project-view", viewName: $viewName) { edges { node { id name displayName spec } } }
+    allViews(viewType: "project-view", viewName: $viewName) { edges { node { id name spec } } }
   }
 }`
 
@@ -61,7 +60,6 @@ const viewReply = z.object({
             node: z.object({
               id: z.string(),
               name: z.string(),
-              displayName: z.string().nullish(),
               spec: z.string(),
             }),
           }),
@@ -112,7 +110,7 @@ export class ViewApi {
     // A server that does not know how to look for a name gives all views: another one must not be replaced.
     const nodes = reply.project?.allViews.edges.map((edge) => edge.node) ?? []
     const node = nodes.find(({ name }) => name === viewName)
-    return node && { id: node.id, displayName: node.displayName ?? '', spec: node.spec }
+    return node && { id: node.id, spec: node.spec }
   }
 
   /** Adds a view, or changes the one with that id. Resolves with the name that W&B gave it. */
@@ -137,19 +135,17 @@ export class ViewApi {
     variables: JsonObject,
     schema: z.ZodType<Reply>,
   ): Promise<Reply> {
+    const { baseUrl } = this.#options
     const { status, text, headers } = await this.#post(what, JSON.stringify({ query, variables }))
-    const retryAfter = headers.get('retry-after')
     const said = envelope.safeParse(parsedJson(text))
-    const errors = said.data?.errors ?? []
-    if (status >= 300 || errors.length > 0) {
-      const messages = errors.map(({ message }) => message)
-      throw this.#failure(what, { status, messages, retryAfter })
-    }
+    const messages = (said.data?.errors ?? []).map(({ message }) => message)
+    if (status >= 300 || messages.length > 0)
+      throw failure(what, { baseUrl, status, messages, retryAfter: headers.get('retry-after') })
     const reply = schema.safeParse(said.data?.data)
     if (reply.success) return reply.data
     throw new RemoteError(
       'wandb_changed',
-      `${what}: W&B answered something else than what it is known to: ${shown(text)}`,
+      `${what}: ${baseUrl} answered something else than W&B is known to: ${shown(text)}; check WANDB_BASE_URL`,
       { status },
     )
   }
@@ -164,37 +160,42 @@ export class ViewApi {
     const message = `${what}: ${baseUrl} was not reached (${why}); check the network and WANDB_BASE_URL, and try again`
     throw new RemoteError('wandb_unreachable', message, { cause, retryable: true })
   }
-
-  #failure(
-    what: string,
-    {
-      status,
-      messages,
-      retryAfter,
-    }: { status: number; messages: readonly string[]; retryAfter: string | null },
-  ): RemoteError {
-    const said = messages.length === 0 ? `HTTP ${status}` : messages.map((one) => shown(one)).join('; ')
-    const options: RemoteErrorOptions = { status }
-    if (status === 401) return refused(`W&B does not know the API key (${said})`, options)
-    if (status === 403 || messages.some(isRefusal))
-      return refused(`${what}: the API key may not do it (${said})`, options)
-    if (messages.some(isUnknownField))
-      return new RemoteError(
-        'wandb_changed',
-        `${what}: the API of W&B is not as it is known to be (${said})`,
-        options,
-      )
-    if (status >= 300 && status < 400) {
-      const message = `${what}: ${this.#options.baseUrl} leads elsewhere (${said}); set WANDB_BASE_URL to where the API is`
-      return new RemoteError('wandb_refused', message, options)
-    }
-    if (status !== 429 && status < 500)
-      return new RemoteError('wandb_refused', `${what}: W&B refused it (${said})`, options)
-    const when = retryAfter ? ` in ${shown(retryAfter)} s` : ' later'
-    const message = `${what}: W&B has a problem or too much to do (${said}); try again${when}`
-    return new RemoteError('wandb_busy', message, { ...options, retryable: true })
-  }
 }
+
+interface Failure {
+  readonly baseUrl: string
+  readonly status: number
+  /** What GraphQL says is wrong; none when the answer is not GraphQL's. */
+  readonly messages: readonly string[]
+  readonly retryAfter: string | null
+}
+
+/** What an answer that is no success means. */
+function failure(what: string, { baseUrl, status, messages, retryAfter }: Failure): RemoteError {
+  const said = messages.length === 0 ? `HTTP ${status}` : messages.map(shown).join('; ')
+  const options: RemoteErrorOptions = { status }
+  const error = (code: string, text: string) => new RemoteError(code, `${what}: ${text}`, options)
+  if (status === 401) return refused(`W&B does not know the API key (${said})`, options)
+  if (status === 403 || messages.some(isRefusal))
+    return refused(`${what}: the API key may not do it (${said})`, options)
+  if (messages.some(isUnknownField))
+    return error('wandb_changed', `the API of W&B is not as it is known to be (${said})`)
+  if (status === 404 && messages.length === 0)
+    return error('wandb_changed', `there is no such API at ${baseUrl} (${said}); check WANDB_BASE_URL`)
+  if (status >= 300 && status < 400)
+    return error(
+      'wandb_refused',
+      `${baseUrl} leads elsewhere (${said}); set WANDB_BASE_URL to where the API is`,
+    )
+  if (status < 500 && !PASSING.has(status)) return error('wandb_refused', `W&B refused it (${said})`)
+  // A date, the other form of this header, says nothing to who reads it in another time zone.
+  const when = /^\d{1,9}$/.test(retryAfter ?? '') ? ` in ${retryAfter} s` : ' later'
+  const message = `${what}: W&B has a problem or too much to do (${said}); try again${when}`
+  return new RemoteError('wandb_busy', message, { ...options, retryable: true })
+}
+
+/** Below 500, and no fault of what was asked. */
+const PASSING: ReadonlySet<number> = new Set([408, 425, 429])
 
 const SHOWN_TEXT = 300
 

@@ -50,9 +50,8 @@ export function viewPlaceOf(text: string): ViewPlace {
   const token = url?.searchParams.get('nw')
   const path = url ? `${url.pathname.replace(/\/(workspace)?\/?$/, '')}/${token ?? ''}` : text
   const [entity = '', project = '', view = '', ...more] = path.replace(/^\//, '').split('/').map(decoded)
-  const bare = view.replace(/^nw-(.*)-[vw]$/, '$1')
-  if (more.length === 0 && PART.test(entity) && PART.test(project) && TOKEN.test(bare))
-    return { entity, project, viewName: internalName(bare) }
+  if (more.length === 0 && PART.test(entity) && PART.test(project) && TOKEN.test(view))
+    return { entity, project, viewName: internalName(view) }
   const message =
     `--from is ${quoteValue(text)}, but must be entity/project/view, where view is what follows "nw=" in the ` +
     "view's address, or that whole address"
@@ -68,12 +67,15 @@ function decoded(part: string): string {
   }
 }
 
-/** Personal workspaces end in `-w`, and their token begins with `nwuser`; saved views end in `-v`. */
-const internalName = (token: string): string => `nw-${token}-${token.startsWith('nwuser') ? 'w' : 'v'}`
+/** Of a token, or a name that is one already. Personal workspaces end in `-w`, and their token begins with `nwuser`. */
+const internalName = (text: string): string =>
+  INTERNAL.test(text) ? text : `nw-${text}-${text.startsWith('nwuser') ? 'w' : 'v'}`
+
+const INTERNAL = /^nw-(.+)-[vw]$/
 
 /** The address of a view, at the app that belongs to an API. */
 export const viewUrl = (appUrl: string, { entity, project, viewName }: ViewPlace): string =>
-  `${projectUrl(appUrl, entity, project)}?nw=${viewName.replace(/^nw-(.*)-[vw]$/, '$1')}`
+  `${projectUrl(appUrl, entity, project)}?nw=${viewName.replace(INTERNAL, '$1')}`
 
 export const projectUrl = (appUrl: string, entity: string, project: string): string =>
   `${appUrl}/${encodeURIComponent(entity)}/${encodeURIComponent(project)}`

@@ -111,7 +111,7 @@ const TOGETHER: readonly {
   {
     section: 'Batch',
     title: 'Requests in batches by state',
-    names: ['ongoing_requests', 'unpushed_requests', 'completed_requests'],
+    names: ['ongoing_requests', 'unpushed_requests'],
   },
   {
     section: 'Batch',

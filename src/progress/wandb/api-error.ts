@@ -23,6 +23,7 @@ const DELETED = /previously created and deleted/i
  * - `wandb_not_found` (404): no such entity or project, or the run is gone.
  * - `wandb_run_deleted` (409 or 400 that says so): the id was used by a run that was deleted, and cannot be used again.
  * - `wandb_conflict` (409, 410, 412): the server and we do not agree on what it has.
+ * - `wandb_too_large` (413): it is more than the server takes at a time.
  * - `wandb_busy` (429), `wandb_server_error` (408, 425, 5xx, GraphQL errors): try again later.
  * - `wandb_refused` (any other): what was sent is wrong in the eyes of the server.
  */
@@ -40,6 +41,7 @@ export function refusal({ baseUrl, status, headers, text, nowMs = 0 }: Refused):
   if (status === 404) return error('wandb_not_found', 'check --wandb-entity and --wandb-project')
   if (status === 409 || status === 410 || status === 412)
     return error('wandb_conflict', '', { retryable: true })
+  if (status === 413) return error('wandb_too_large', '')
   const wait = headers && waitMs(headers, nowMs)
   if (status === 429) return error('wandb_busy', '', { retryable: true, retryAfterMs: wait })
   if (status === 200 || status === 408 || status === 425 || status >= 500)

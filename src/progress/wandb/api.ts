@@ -42,6 +42,8 @@ export interface ServerRun {
   readonly lines: number
   /** `_step` of the last of them; undefined when there is none, or it cannot be told. */
   readonly lastStep: number | undefined
+  /** That line, as the server gives it. */
+  readonly lastLine: string | undefined
 }
 
 /** What a run is to be called, and what is said of it. */
@@ -49,8 +51,8 @@ export interface RunProperties {
   readonly name: string
   readonly group?: string | undefined
   readonly tags: readonly string[]
-  /** By the names of the options. */
-  readonly config: Readonly<Record<string, unknown>>
+  /** By the names of the options; undefined: what the server has stays. */
+  readonly config: Readonly<Record<string, unknown>> | undefined
 }
 
 /** What one post to the file stream says. An empty one is a heartbeat. */
@@ -128,7 +130,8 @@ export class WandbApi {
     const variables = { entity: entity ?? null, project, name: runId }
     const bucket = (await this.#graphql(RUN_STATUS, variables, statusSchema)).model?.bucket
     if (!bucket) return undefined
-    return { lines: bucket.historyLineCount ?? 0, lastStep: lastStep(bucket.historyTail) }
+    const tail = tailOf(bucket.historyTail)
+    return { lines: bucket.historyLineCount ?? 0, lastStep: lastStep(tail), lastLine: tail.at(-1) }
   }
 
   /** Makes the run, and its project, or brings it up to date. Resolves with the names that the server uses. */
@@ -140,7 +143,7 @@ export class WandbApi {
       entity: path.entity ?? null,
       groupName: group ?? null,
       displayName: name,
-      config: JSON.stringify(configForm(config)),
+      config: config ? JSON.stringify(configForm(config)) : null,
       jobType: JOB_TYPE,
       tags,
     }
@@ -228,10 +231,12 @@ function streamBody({ history, summary, exitCode }: StreamPost): object {
 const tailSchema = z.array(z.string())
 const stepSchema = z.object({ _step: z.int().nonnegative() })
 
-/** `tail`: JSON text of a list of the last lines. */
-function lastStep(tail: string | null | undefined): number | undefined {
-  const lines = tailSchema.safeParse(parsedJson(tail ?? ''))
-  const steps = (lines.data ?? []).map((line) => stepSchema.safeParse(parsedJson(line)).data?._step ?? -1)
+/** `text`: JSON text of a list of the last lines. */
+const tailOf = (text: string | null | undefined): readonly string[] =>
+  tailSchema.safeParse(parsedJson(text ?? '')).data ?? []
+
+function lastStep(tail: readonly string[]): number | undefined {
+  const steps = tail.map((line) => stepSchema.safeParse(parsedJson(line)).data?._step ?? -1)
   const last = Math.max(-1, ...steps)
   return last < 0 ? undefined : last
 }

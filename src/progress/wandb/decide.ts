@@ -32,6 +32,8 @@ export const DEFAULT_TIMING: SenderTiming = {
 /** W&B takes 10 MiB at a time. */
 export const MAX_POST_LINES = 500
 export const MAX_POST_BYTES = 1 << 20
+/** Of one line. W&B's own clients leave out what is longer, too. */
+export const MAX_LINE_BYTES = (10 << 20) - (100 << 10)
 
 /** How a run is to be ended: with its exit code, or, when nobody knows how it went, without a word. */
 export type Ending = { readonly kind: 'exit'; readonly exitCode: number } | { readonly kind: 'silent' }
@@ -130,7 +132,7 @@ export type StartPlan =
  */
 export function planStart(
   state: DeliveryState,
-  server: ServerRun | undefined,
+  server: Pick<ServerRun, 'lines' | 'lastStep'> | undefined,
   { lines: fileLines, isSame }: FileFacts,
 ): StartPlan {
   const { ackedLines, baseLine, baseStep, entity, runId, wantedRunId } = state

@@ -57,10 +57,11 @@ export interface RunWishes {
   readonly config: Readonly<Record<string, unknown>>
 }
 
+/** `name`: as `deliveryName` tells it. */
 export const deliveryPath = (directory: string, name: string): string => join(directory, `${name}_wandb.json`)
 export const historyPath = (directory: string, name: string): string =>
   join(directory, `${name}_progress.jsonl`)
-/** Name of the lock that the one sender of a task holds. */
+/** Name of the lock that the one sender of a task holds. `name`: as `deliveryName` tells it. */
 export const deliveryLock = (name: string): string => `${name}_wandb`
 
 const fileOptions = (

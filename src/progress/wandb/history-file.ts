@@ -12,6 +12,13 @@ export interface HistoryPiece {
   readonly endBytes: number
 }
 
+/** `index`: of its line in the file. `endBytes`: where the next line begins. */
+export interface PlacedRow {
+  readonly row: HistoryRow
+  readonly index: number
+  readonly endBytes: number
+}
+
 export interface PieceLimits {
   readonly lines: number
   readonly bytes: number
@@ -77,6 +84,16 @@ export class HistoryFile {
     if (toBytes <= fromBytes) return 0
     for await (const { complete } of this.#lines({ start: fromBytes, end: toBytes })) if (complete) count++
     return count
+  }
+
+  /** The rows of the whole lines up to a byte; what is no row is left out. */
+  async *rows(toBytes: number): AsyncGenerator<PlacedRow> {
+    let index = 0
+    for await (const { text, offset, bytes, complete } of this.#lines({ end: toBytes })) {
+      const row = complete ? readRow(text) : undefined
+      if (row) yield { row, index, endBytes: offset + bytes }
+      index++
+    }
   }
 
   /** Hash of the first line; undefined when there is no whole one. */

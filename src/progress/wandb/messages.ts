@@ -32,6 +32,8 @@ export const orderSchema = z.discriminatedUnion('order', [
       config: z.record(z.string(), z.unknown()),
     }),
     timing: timingSchema,
+    /** Lines in one post, at most. */
+    postLines: z.int().positive().optional(),
   }),
   /** So many bytes of the history file may be sent. */
   z.object({ order: z.literal('durable'), bytes: z.int().nonnegative() }),

@@ -6,13 +6,23 @@ import { type EnvironmentVariables, environmentWith } from '../../util/options.t
 import type { HistorySender, HistorySource, OpenSender, RunEnd } from '../history-sender.ts'
 import { wandbConfig } from './config.ts'
 import { DEFAULT_TIMING, type SenderTiming } from './decide.ts'
-import { begun, deliveryLock, deliveryPath, openDelivery, type RunWishes } from './delivery-state.ts'
+import { deliveryName } from './delivery-name.ts'
+import {
+  begun,
+  deliveryLock,
+  deliveryPath,
+  historyPath,
+  openDelivery,
+  type RunWishes,
+} from './delivery-state.ts'
 import { findKey } from './find-key.ts'
+import { HistoryFile } from './history-file.ts'
 import { type SenderNews, SenderProcess, type SenderProcessOptions } from './sender-process.ts'
 
 export interface WandbSenderOptions {
   /** Default: as `DEFAULT_TIMING` has them. */
   readonly timing?: SenderTiming | undefined
+  readonly postLines?: SenderProcessOptions['postLines']
   readonly program?: SenderProcessOptions['program']
   readonly endMs?: SenderProcessOptions['endMs']
 }
@@ -45,7 +55,10 @@ class OnlineDelivery implements HistorySender {
   #durableBytes = 0
 
   constructor(source: HistorySource, options: WandbSenderOptions) {
-    this.#sender = this.#start(source, options)
+    this.#sender = this.#start(source, options).catch((error: unknown) => {
+      warn(source, 'wandb_sender_failed', `the history cannot be sent to W&B: ${errorText(error)}`)
+      return undefined
+    })
   }
 
   durable(bytes: number): void {
@@ -69,13 +82,14 @@ class OnlineDelivery implements HistorySender {
       if (wanted || problem) warn(source, 'wandb_no_key', noKey(baseUrl, problem))
       return undefined
     }
-    const { timing = DEFAULT_TIMING, program, endMs } = options
+    const { timing = DEFAULT_TIMING, postLines, program, endMs } = options
     this.#started = new SenderProcess({
       task: name,
       taskDir,
       stateDir: stateDirOf(source),
       wishes: wishesOf(source),
       timing,
+      postLines,
       env: environmentWith({ ...NOT_ITS_BUSINESS, WANDB_API_KEY: key.reveal() }),
       clock,
       fs: nodeFileSystem,
@@ -91,22 +105,29 @@ class OnlineDelivery implements HistorySender {
 /** Writes down what the run is to be. */
 class OfflineDelivery implements HistorySender {
   readonly #written: Promise<void>
+  readonly #begun = Promise.withResolvers<void>()
 
   constructor(source: HistorySource) {
-    this.#written = writeWishes(source)
+    this.#written = writeWishes(source, this.#begun.promise)
   }
 
-  durable(): void {}
+  durable(bytes: number): void {
+    if (bytes > 0) this.#begun.resolve()
+  }
 
   end(): Promise<void> {
+    this.#begun.resolve()
     return this.#written
   }
 }
 
-async function writeWishes(source: HistorySource): Promise<void> {
+/** `hasBegun`: resolves when the history has its first line, or never will. */
+async function writeWishes(source: HistorySource, hasBegun: Promise<void>): Promise<void> {
   const directory = stateDirOf(source)
-  const { name, clock } = source
+  const { clock } = source
   try {
+    const name = (await nameOf(source)) ?? (await hasBegun.then(() => nameOf(source)))
+    if (name === undefined) return
     const lock = await TaskLock.acquire({ directory, name: deliveryLock(name), clock })
     try {
       const file = await openDelivery(nodeFileSystem, deliveryPath(directory, name), {
@@ -123,6 +144,12 @@ async function writeWishes(source: HistorySource): Promise<void> {
     const message = `what the W&B run is to be could not be written down (${errorText(error)}): give it to nightshift wandb sync by its flags`
     warn(source, 'wandb_offline', message)
   }
+}
+
+const nameOf = (source: HistorySource): Promise<string | undefined> => {
+  const { name: task, taskDir } = source
+  const history = new HistoryFile(nodeFileSystem, historyPath(taskDir, task))
+  return deliveryName({ task, taskDir, stateDir: stateDirOf(source) }, history)
 }
 
 function tellNews(source: HistorySource, news: SenderNews): void {

@@ -25,12 +25,14 @@ export async function post(
   body: string,
 ): Promise<PostOutcome> {
   const timeout = AbortSignal.timeout(timeoutMs)
-  const shown = (text: string): string => text.replaceAll(key.reveal(), '[key]')
+  const credentials = Buffer.from(`api:${key.reveal()}`).toString('base64')
+  const shown = (text: string): string =>
+    text.replaceAll(key.reveal(), '[key]').replaceAll(credentials, '[key]')
   try {
     const response = await fetch(`${baseUrl}${path}`, {
       method: 'POST',
       headers: {
-        authorization: `Basic ${Buffer.from(`api:${key.reveal()}`).toString('base64')}`,
+        authorization: `Basic ${credentials}`,
         'content-type': 'application/json',
         'user-agent': `nightshift/${VERSION}`,
       },

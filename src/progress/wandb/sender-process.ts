@@ -8,6 +8,7 @@ import { amount } from '../../util/amount.ts'
 import type { Clock } from '../../util/clock.ts'
 import type { EnvironmentVariables } from '../../util/options.ts'
 import type { SenderTiming } from './decide.ts'
+import { deliveryName } from './delivery-name.ts'
 import { historyPath, type RunWishes, readDelivery } from './delivery-state.ts'
 import { HistoryFile } from './history-file.ts'
 import { messageLine, type News, type Order, readNews } from './messages.ts'
@@ -25,6 +26,8 @@ export interface SenderProcessOptions {
   readonly stateDir: string
   readonly wishes: RunWishes
   readonly timing: SenderTiming
+  /** Lines in one post, at most. Default: `MAX_POST_LINES`. */
+  readonly postLines?: number | undefined
   /** Environment of the process, with the key in it. */
   readonly env: EnvironmentVariables
   readonly clock: Clock
@@ -123,8 +126,8 @@ export class SenderProcess {
       if (news) this.#hear(news)
     })
     child.stdin?.on('drain', () => this.#order({ order: 'durable', bytes: this.#durableBytes }))
-    // Its end is told by `close`; until then there is nobody to write to.
-    child.stdin?.on('error', () => undefined)
+    // Its end is told by `close`; until then there is nobody to write to, or to hear.
+    for (const stream of streamsOf(child)) stream.on('error', () => undefined)
     child.on('error', (error) => {
       failure = errorText(error)
     })
@@ -139,11 +142,11 @@ export class SenderProcess {
   /** The process and its pipes keep nobody alive. */
   #release(child: ChildProcess): void {
     child.unref()
-    for (const stream of child.stdio) if (stream instanceof Socket) stream.unref()
+    for (const stream of streamsOf(child)) if (stream instanceof Socket) stream.unref()
   }
 
   #greet(): void {
-    const { task, taskDir, stateDir, wishes, timing } = this.#options
+    const { task, taskDir, stateDir, wishes, timing, postLines } = this.#options
     const { tags, config, ...rest } = wishes
     this.#order({
       order: 'start',
@@ -152,6 +155,7 @@ export class SenderProcess {
       stateDir,
       wishes: { ...rest, tags: [...tags], config: { ...config } },
       timing,
+      postLines,
     })
     if (this.#exitCode === undefined) this.#order({ order: 'durable', bytes: this.#durableBytes })
     else this.#orderEnd(this.#exitCode)
@@ -197,10 +201,11 @@ export class SenderProcess {
 
   async #tellWhatIsLeft(): Promise<void> {
     const { task, taskDir, stateDir, fs, wishes } = this.#options
-    const command = `nightshift wandb sync ${task}${taskDir === 'tasks' ? '' : ` --task-dir ${taskDir}`}`
+    const command = syncCommand(this.#options)
     try {
-      const state = await readDelivery(fs, stateDir, task)
       const history = new HistoryFile(fs, historyPath(taskDir, task))
+      const name = await deliveryName(this.#options, history)
+      const state = name === undefined ? undefined : await readDelivery(fs, stateDir, name)
       const lines = await history.count(state?.ackedBytes ?? 0, this.#durableBytes)
       const isToldOfEnd = state?.ended?.exitCode === this.#exitCode
       if (lines === 0 && isToldOfEnd) return
@@ -216,6 +221,21 @@ export class SenderProcess {
     }
   }
 }
+
+const shellWord = (text: string): string =>
+  /^[\w./:@%+-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`
+
+function syncCommand({ task, taskDir, stateDir }: SenderProcessOptions): string {
+  const flags = [
+    ...(taskDir === 'tasks' ? [] : ['--task-dir', taskDir]),
+    ...(stateDir === taskDir ? [] : ['--wandb-dir', stateDir]),
+  ]
+  return ['nightshift wandb sync', task, ...flags.map(shellWord)].join(' ')
+}
+
+/** None when the process could not be started for want of file descriptors, whatever the types say. */
+const streamsOf = ({ stdin, stdout, stderr }: ChildProcess) =>
+  [stdin, stdout, stderr].filter((stream) => stream !== null && stream !== undefined)
 
 function onLines({ stdout }: ChildProcess, take: (line: string) => void): void {
   let rest = ''

@@ -1,49 +1,43 @@
 import { NightshiftError, RemoteError } from '../../errors.ts'
-import type { DurableJson } from '../../state/durable-json.ts'
 import type { Clock } from '../../util/clock.ts'
 import { assertNever } from '../../util/exhaustive.ts'
 import { Notifier } from '../../util/notifier.ts'
-import { foldRow } from '../history-row.ts'
-import { type RunPath, runUrl, type ServerRun, type WandbApi } from './api.ts'
-import {
-  backoffMs,
-  type Ending,
-  MAX_POST_BYTES,
-  MAX_POST_LINES,
-  nextStep,
-  planStart,
-  type SenderTiming,
-  type SenderView,
-  type Step,
-} from './decide.ts'
-import { begun, type DeliveryState, newDelivery, type RunWishes, randomRunId } from './delivery-state.ts'
-import type { HistoryFile, HistoryPiece } from './history-file.ts'
-import type { News } from './messages.ts'
-import { rowsOf, shifted, summaryOf } from './post-content.ts'
+import { foldRow, type HistoryRow } from '../history-row.ts'
+import { runUrl, type WandbApi } from './api.ts'
+import { type AttachOptions, attachRun } from './attach.ts'
+import { backoffMs, type Ending, nextStep, type SenderTiming, type SenderView, type Step } from './decide.ts'
+import { begun, type DeliveryState, newDelivery } from './delivery-state.ts'
+import type { HistoryPiece } from './history-file.ts'
+import { placeholder, rowsOf, shifted, summaryOf } from './post-content.ts'
+import { PostSize, type PostSizeOptions } from './post-size.ts'
 
-export interface SenderOptions {
-  readonly api: WandbApi
-  readonly history: HistoryFile
-  /** Open for this sender alone. */
-  readonly file: DurableJson<DeliveryState>
-  readonly wishes: RunWishes
+/** `file` is open for this sender alone. */
+export interface SenderOptions extends AttachOptions, PostSizeOptions {
   readonly timing: SenderTiming
   readonly clock: Clock
   /** From 0 to below 1. */
   readonly random: () => number
   /** Throws when this process may not send any more; called before each call that changes something. */
   readonly guard: () => void
-  readonly tell: (news: News) => void
   /** Ends the calls that `api` has under way; the sender aborts it when its time is over. */
   readonly cut: AbortController
   /** Once told to end, it gives up after so many failures in a row. Default: never. */
   readonly maxFailures?: number | undefined
+  /** Default: three failures, and that the run goes on. */
+  readonly telling?: Telling | undefined
+}
+
+/** When trouble is told, and what is added to it. */
+export interface Telling {
+  /** So many failures in a row, when trying again may help. */
+  readonly failures: number
+  readonly comfort: string
 }
 
 export type SenderEnd = Extract<Step, { do: 'stop' }>['why']
 
-/** A single slip is no trouble: so many in a row are. */
-const FAILURES_TO_TELL = 3
+/** A single slip is no trouble: several in a row are. */
+const TELLING: Telling = { failures: 3, comfort: 'the run goes on, and nothing of its history is lost' }
 /** The run is gone, or what it has is not what we think: look at it anew. */
 const LOST_THE_RUN = new Set(['wandb_conflict', 'wandb_not_found', 'wandb_run_deleted'])
 
@@ -57,6 +51,7 @@ const LOST_THE_RUN = new Set(['wandb_conflict', 'wandb_not_found', 'wandb_run_de
 export class WandbSender {
   readonly #options: SenderOptions
   readonly #changed = new Notifier()
+  readonly #size: PostSize
   readonly #told = new Set<string>()
   #durableBytes = 0
   #ending: Ending | undefined
@@ -71,6 +66,7 @@ export class WandbSender {
 
   constructor(options: SenderOptions) {
     this.#options = options
+    this.#size = new PostSize(options)
     this.#heardMs = options.clock.now()
   }
 
@@ -134,7 +130,7 @@ export class WandbSender {
     const { file, wishes, tell } = this.#options
     const { state, left } = begun(file.data, wishes)
     if (left?.entity !== undefined) {
-      const message = `W&B run ${left.runId} was made for other settings (${left.baseUrl}, ${left.wantedProject}): the history goes to a new run, from its first line on`
+      const message = `W&B run ${left.runId} was made for other settings (${left.baseUrl}, ${left.wantedProject}): the history goes to run ${state.runId}, as far as it is not there yet`
       tell({ news: 'trouble', code: 'wandb_new_run', message })
     }
     await file.write(state)
@@ -163,7 +159,7 @@ export class WandbSender {
   async #sleep(untilMs: number, changed: Promise<void>): Promise<void> {
     const { clock } = this.#options
     const awake = new AbortController()
-    const ms = untilMs - clock.now()
+    const ms = Math.max(0, untilMs - clock.now())
     await Promise.race([changed, clock.sleep(ms, awake.signal)])
     awake.abort()
   }
@@ -198,7 +194,7 @@ export class WandbSender {
   }
 
   #failed(error: RemoteError, doing: Step['do']): void {
-    const { clock, timing, random, tell } = this.#options
+    const { clock, timing, random, tell, telling = TELLING } = this.#options
     this.#lastError = error
     this.#failures++
     const isLost = doing !== 'attach' && LOST_THE_RUN.has(error.code)
@@ -206,109 +202,62 @@ export class WandbSender {
     this.#isRefused = !isLost && !error.retryable
     const wait = this.#isRefused ? timing.refusedMs : backoffMs(this.#failures, timing, random())
     this.#retryAtMs = clock.now() + Math.max(wait, error.retryAfterMs ?? 0)
-    if (!this.#isRefused && this.#failures < FAILURES_TO_TELL) return
+    if (!this.#isRefused && this.#failures < telling.failures) return
     if (this.#told.has(error.code)) return
     this.#told.add(error.code)
-    const comfort = 'the run goes on, and nothing of its history is lost'
-    tell({ news: 'trouble', code: error.code, message: `${error.message}; ${comfort}` })
+    tell({ news: 'trouble', code: error.code, message: `${error.message}; ${telling.comfort}` })
   }
 
-  /** Looks at what the server has of the run, makes it if it is not there, and decides where to go on. */
   async #attach(): Promise<void> {
-    const { api, file, wishes, clock, tell } = this.#options
-    const entity = this.#state.entity ?? wishes.entity ?? (await api.defaultEntity())
-    const server = await api.runStatus({ ...this.#path(), entity })
-    await this.#plan(server)
-    const { state, path } = await this.#upsert(entity)
-    await file.write({ ...state, ...path })
+    const { wishes, clock, timing, tell } = this.#options
+    const path = await attachRun(this.#options, this.#state)
     this.#isAttached = true
-    this.#heardMs = Math.min(this.#heardMs, clock.now() - this.#options.timing.paceMs)
+    this.#heardMs = Math.min(this.#heardMs, clock.now() - timing.paceMs)
     tell({ news: 'run', url: runUrl(wishes.baseUrl, path) })
-  }
-
-  #path(): RunPath {
-    const { entity, project, wantedEntity, wantedProject, runId } = this.#state
-    return { entity: entity ?? wantedEntity, project: project ?? wantedProject, runId }
-  }
-
-  async #plan(server: ServerRun | undefined): Promise<void> {
-    const { file, history } = this.#options
-    const state = this.#state
-    const isSame = await this.#isSameFile(state)
-    // All that is in the file: what was sent of it by a sender before may not have been told to this one yet.
-    const size = await history.size()
-    const lines = isSame ? state.ackedLines + (await history.count(state.ackedBytes, size)) : 0
-    const plan = planStart(state, server, { lines, isSame })
-    if (plan.do === 'renew') return this.#renew(plan.why)
-    const { fromLine, baseLine, baseStep } = plan
-    const isBack = fromLine < state.ackedLines
-    const ackedBytes = isBack ? await history.offsetOf(fromLine, size) : state.ackedBytes
-    // To look at a run makes it run again at the server: its end must be told anew.
-    const { ended: _, ...rest } = state
-    await file.write({ ...rest, baseLine, baseStep, ackedLines: fromLine, ackedBytes })
-  }
-
-  async #isSameFile({ ackedBytes, firstLine }: DeliveryState): Promise<boolean> {
-    const { history } = this.#options
-    if (!(await history.endsLineAt(ackedBytes))) return false
-    return firstLine === undefined || firstLine === (await history.firstLine())
-  }
-
-  /** Goes on with a run of another id, which gets all lines. */
-  async #renew(why: string): Promise<void> {
-    const { file, wishes, tell } = this.#options
-    const { runId, wantedRunId } = this.#state
-    const next = newDelivery(wishes, randomRunId())
-    await file.write(wantedRunId === undefined ? next : { ...next, wantedRunId })
-    const message = `W&B run ${runId} is left as it is (${why}); the whole history goes to a new run, ${next.runId}`
-    tell({ news: 'trouble', code: 'wandb_new_run', message })
-  }
-
-  /** An id that was deleted cannot be used again. */
-  async #upsert(entity: string | undefined) {
-    const { api } = this.#options
-    const upsert = () => {
-      const state = this.#state
-      return api.upsertRun({ ...this.#path(), entity: state.entity ?? entity }, state)
-    }
-    const made = (path: Awaited<ReturnType<typeof upsert>>) => ({ state: this.#state, path })
-    try {
-      return made(await upsert())
-    } catch (error) {
-      if (!(error instanceof RemoteError && error.code === 'wandb_run_deleted')) throw error
-      await this.#renew('it was deleted, and W&B does not let its id be used again')
-      return made(await upsert())
-    }
   }
 
   async #post(): Promise<void> {
     const { history, file } = this.#options
     const state = this.#state
-    const limits = { lines: MAX_POST_LINES, bytes: MAX_POST_BYTES }
-    const piece = await history.read(state.ackedBytes, this.#durableBytes, limits)
+    const toBytes = this.#durableBytes
+    const piece = await history.read(state.ackedBytes, toBytes, this.#size.limits)
     if (piece.lines.length === 0) {
       // What is left is a line that was never finished.
       this.#durableBytes = state.ackedBytes
       return
     }
-    const next = await this.#after(state, piece)
-    await this.#send({
-      history: { offset: state.baseLine + state.ackedLines, lines: shifted(piece.lines, state.baseStep) },
-      summary: JSON.stringify(summaryOf(next, piece)),
-    })
+    const isFit = this.#size.mayBeSent(state, piece)
+    const lines = isFit ? piece.lines : piece.lines.map((line) => placeholder(line, state.ackedLines))
+    // What the server does not take in a line it would not take in the summary either.
+    const rows = rowsOf(lines)
+    const next = await this.#after(state, piece, rows)
+    try {
+      await this.#send({
+        history: { offset: state.baseLine + state.ackedLines, lines: shifted(lines, state.baseStep) },
+        summary: JSON.stringify(summaryOf(next, rows)),
+      })
+    } catch (error) {
+      if (!(error instanceof RemoteError && this.#size.isSmallerAfter(error, state, piece))) throw error
+      return
+    }
     await file.write(next)
-    this.#isBehind = piece.lines.length === MAX_POST_LINES
+    this.#size.taken(state, piece)
+    this.#isBehind = next.ackedBytes < toBytes
     this.#options.tell({ news: 'acked', lines: next.ackedLines, bytes: next.ackedBytes })
   }
 
-  async #after(state: DeliveryState, piece: HistoryPiece): Promise<DeliveryState> {
+  async #after(
+    state: DeliveryState,
+    piece: HistoryPiece,
+    rows: readonly HistoryRow[],
+  ): Promise<DeliveryState> {
     const { ended: _, ...rest } = state
     const firstLine = state.firstLine ?? (await this.#options.history.firstLine())
     return {
       ...rest,
       ackedLines: state.ackedLines + piece.lines.length,
       ackedBytes: piece.endBytes,
-      summary: rowsOf(piece).reduce(foldRow, state.summary),
+      summary: rows.reduce(foldRow, state.summary),
       ...(firstLine !== undefined && { firstLine }),
     }
   }

@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { medianOf, merged } from '../../../src/monitor/report/batch-charts.ts'
 import { binOf, numberBins, timeBins } from '../../../src/monitor/report/bins.ts'
 import { inLanes } from '../../../src/monitor/report/lanes.ts'
+import { merged } from '../../../src/monitor/report/timeline-chart.ts'
 
 describe('bins', () => {
   test('of time have a width that people count in, and hold all of it', () => {
@@ -104,11 +104,4 @@ describe('joining spans', () => {
     }))
     expect(merged(spans, 2_000).length).toBeLessThanOrEqual(2_000)
   })
-})
-
-test('the median is the value in the middle', () => {
-  expect(medianOf([])).toBeUndefined()
-  expect(medianOf([3])).toBe(3)
-  expect(medianOf([9, 1, 5])).toBe(5)
-  expect(medianOf([9, 1, 5, 7])).toBe(5)
 })

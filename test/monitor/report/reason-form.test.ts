@@ -43,6 +43,8 @@ describe('the form of a reason', () => {
       for (const other of nasty) {
         expect(reasonForm((part + other).repeat(50_000)).length).toBeLessThanOrEqual(300)
       }
+    for (const part of [' (it cannot be sent again: ', ' (failed ', ' (failed 1', '1'])
+      expect(withoutEnd(part.repeat(50_000)).length).toBe(50_000 * part.length)
   })
 
   test('is that of the tries before, when the last one was used up', () => {
@@ -50,5 +52,9 @@ describe('the form of a reason', () => {
     expect(withoutEnd('bad (answer)')).toBe('bad (answer)')
     expect(withoutEnd('too long (it cannot be sent again: it is larger than 100 MB)')).toBe('too long')
     expect(withoutEnd('never done (expired or was cancelled 6 times)')).toBe('never done')
+    expect(withoutEnd('too long (it cannot be sent again: 9 MB (of 8) are too many)')).toBe('too long')
+    expect(withoutEnd('it (failed 2 times), and then (it cannot')).toBe(
+      'it (failed 2 times), and then (it cannot',
+    )
   })
 })
