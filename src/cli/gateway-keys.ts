@@ -1,11 +1,10 @@
 import { hash, randomBytes } from 'node:crypto'
 import { z } from 'zod'
 import { NightshiftError, UsageError } from '../errors.ts'
-import { DEFAULT_TENANT, type StoredKey, type Tenant } from '../gateway/domain/tenant.ts'
+import type { StoredKey } from '../gateway/domain/tenant.ts'
 import type { StorePlace } from '../gateway/settings.ts'
 import { openStore } from '../gateway/store/open-store.ts'
 import type { GatewayStore } from '../gateway/store/store.ts'
-import { formatUsd } from '../util/format.ts'
 import { type GatewayOptions, gatewayTable } from '../util/gateway-options.ts'
 import { type GatewayConfig, resolveGatewayOptions } from '../util/gateway-variables.ts'
 import type { OptionTable } from '../util/option-entry.ts'
@@ -14,8 +13,8 @@ import { environmentWith } from '../util/options.ts'
 import { oneLine } from '../util/text.ts'
 import type { CommandIo } from './command-io.ts'
 import { jsonFlag, readAction, readCommand } from './command-line.ts'
+import { addedText, listReport, listText, placeText } from './gateway-keys-text.ts'
 import { hasStore, storePlace, storeSettings } from './gateway-settings.ts'
-import { indented, timeText } from './layout.ts'
 
 export const KEYS_HELP = `nightshift gateway keys add TENANT   make a key for a tenant, and print it once
 nightshift gateway keys list         the keys, and what their tenants have spent
@@ -121,17 +120,6 @@ async function putLimits(store: GatewayStore, name: string, given: NewLimits): P
   })
 }
 
-interface Shown {
-  readonly place: StorePlace
-  readonly columns: number
-}
-
-function addedText(key: string, { id, tenant }: StoredKey, { place, columns }: Shown): string[] {
-  const where = place.kind === 'sqlite' ? `the folder ${place.dataDir}` : 'the database'
-  const text = `is the new key of tenant ${tenant}, id ${id}, for gateways with their data in ${where}. Keep it: it is shown this once, and only a digest of it is stored.`
-  return [key, ...indented(text, columns, 0)]
-}
-
 async function list(argv: readonly string[], io: CommandIo): Promise<boolean> {
   const command = readCommand(argv, listForm)
   if (!command) return false
@@ -141,58 +129,6 @@ async function list(argv: readonly string[], io: CommandIo): Promise<boolean> {
     else for (const line of listText(keys, tenants, io.columns)) io.stdout(line)
   })
   return true
-}
-
-const iso = (ms: number): string => new Date(ms).toISOString()
-
-const listReport = (keys: readonly StoredKey[], tenants: readonly Tenant[]) => ({
-  tenants: tenants.map(({ name, maxNanoUsd, callsPerMinute, spentNanoUsd, reservedNanoUsd }) => ({
-    name,
-    maxSpendUsd: maxNanoUsd === undefined ? null : maxNanoUsd / 1e9,
-    callsPerMinute: callsPerMinute ?? null,
-    spentUsd: spentNanoUsd / 1e9,
-    reservedUsd: reservedNanoUsd / 1e9,
-  })),
-  keys: keys.map(({ id, tenant, name, createdAt, revokedAt }) => ({
-    id,
-    tenant,
-    name,
-    createdAt: iso(createdAt),
-    revokedAt: revokedAt === undefined ? null : iso(revokedAt),
-  })),
-})
-
-function listText(keys: readonly StoredKey[], tenants: readonly Tenant[], columns: number): string[] {
-  if (keys.length === 0 && tenants.length === 0)
-    return ['there are no keys: nightshift gateway keys add TENANT makes one']
-  const names = new Set([...tenants.map(({ name }) => name), ...keys.map(({ tenant }) => tenant)])
-  return [...names].flatMap((name) => [
-    ...indented(
-      tenantText(
-        name,
-        tenants.find((tenant) => tenant.name === name),
-      ),
-      columns,
-      0,
-    ),
-    ...keys.filter(({ tenant }) => tenant === name).flatMap((key) => indented(keyText(key), columns, 2)),
-  ])
-}
-
-function tenantText(name: string, tenant: Tenant | undefined): string {
-  const { spentNanoUsd = 0, reservedNanoUsd = 0, maxNanoUsd, callsPerMinute } = tenant ?? {}
-  return [
-    `${name}: ${formatUsd(spentNanoUsd)} spent`,
-    ...(reservedNanoUsd > 0 ? [`${formatUsd(reservedNanoUsd)} set aside`] : []),
-    ...(maxNanoUsd === undefined ? [] : [`${formatUsd(maxNanoUsd)} at most`]),
-    ...(callsPerMinute === undefined ? [] : [`${callsPerMinute} calls a minute`]),
-    ...(name === DEFAULT_TENANT ? ['who has the key of BATCH_SERVER_API_KEY'] : []),
-  ].join(', ')
-}
-
-function keyText({ id, name, createdAt, revokedAt }: StoredKey): string {
-  const state = revokedAt === undefined ? '' : `, revoked ${timeText(iso(revokedAt))}`
-  return `${id}${name === '' ? '' : ` ${quoteValue(oneLine(name))}`}, made ${timeText(iso(createdAt))}${state}`
 }
 
 async function revoke(argv: readonly string[], io: CommandIo): Promise<boolean> {
@@ -242,8 +178,7 @@ async function withStore(
 }
 
 function noData(place: StorePlace): NightshiftError {
-  const where = place.kind === 'sqlite' ? `the folder ${place.dataDir}` : 'the database'
-  const message = `${where} has no data of a gateway; name where it keeps them by --data-dir or --postgres`
+  const message = `${placeText(place)} has no data of a gateway; name where it keeps them by --data-dir or --postgres`
   return new NightshiftError('no_gateway_data', message)
 }
 

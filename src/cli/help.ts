@@ -13,7 +13,7 @@ export interface HelpOptions {
 }
 
 const NARROWEST = 40
-const WIDEST_LEFT_COLUMN = 32
+const WIDEST_LEFT_COLUMN = 30
 
 /** The help of a task's command line: its own flags first, then the options by group. Ends with a newline. */
 export function renderHelp(

@@ -24,7 +24,7 @@ export class Heartbeat {
   readonly #parts: HeartbeatParts
   readonly #ending = new AbortController()
   #beating: Promise<void> | undefined
-  #lastAt = 0
+  #lastAt: number | undefined
 
   constructor(parts: HeartbeatParts) {
     this.#parts = parts
@@ -65,8 +65,8 @@ export class Heartbeat {
     const { store, replica, clock, log } = this.#parts
     const startedAt = clock.now()
     await store.heartbeat(replica, LEASE_MS)
-    const gapMs = startedAt - this.#lastAt
-    if (this.#lastAt > 0 && gapMs > LEASE_MS) log.warn('lease_was_lost', { gapMs })
+    const gapMs = startedAt - (this.#lastAt ?? startedAt)
+    if (gapMs > LEASE_MS) log.warn('lease_was_lost', { gapMs })
     this.#lastAt = startedAt
   }
 }

@@ -2,6 +2,7 @@ import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { loadSqlite } from '../../src/util/sqlite.ts'
 import { temporaryFolder } from '../support/folder.ts'
 import {
   type Curled,
@@ -11,6 +12,7 @@ import {
   startGateway,
   UPSTREAM_KEY,
 } from '../support/gateway-process.ts'
+import { startPostgres, temporaryDatabase } from '../support/postgres.ts'
 import { runProgram } from '../support/program.ts'
 import { TEST_CERT, TEST_CERT_KEY } from '../support/tls.ts'
 
@@ -26,13 +28,16 @@ const mode = (name: string) => ['--header', `X-Nightshift-Mode: ${name}`]
 const json = ({ body }: Curled): Record<string, unknown> => JSON.parse(body)
 const ANSWER = { object: 'chat.completion', choices: [{ message: { role: 'assistant' } }] }
 
-/** Asks again and again, as a script would that waits for an answer. */
-async function until(ask: () => Promise<Curled>, isIt: (got: Curled) => boolean): Promise<Curled> {
-  for (;;) {
-    const got = await ask()
-    if (isIt(got)) return got
+/** Asks again and again, as a script would that waits for an answer, until the test is over. */
+const untilFor =
+  (signal: AbortSignal) =>
+  async (ask: () => Promise<Curled>, isIt: (got: Curled) => boolean): Promise<Curled> => {
+    for (;;) {
+      signal.throwIfAborted()
+      const got = await ask()
+      if (isIt(got)) return got
+    }
   }
-}
 
 describe('nightshift gateway', { timeout: 120_000 }, () => {
   test('says in one line where it serves, and to whom; stops in order at SIGTERM', async () => {
@@ -59,7 +64,8 @@ describe('nightshift gateway', { timeout: 120_000 }, () => {
     expect(events.at(-1)).toMatchObject({ level: 'info', event: 'stopped' })
   })
 
-  test('answers curl in each mode', async () => {
+  test('answers curl in each mode', async ({ signal }) => {
+    const until = untilFor(signal)
     await using folder = await temporaryFolder()
     await using emulator = await startEmulator()
     await using gateway = await startGateway(['--data-dir', folder.path, '--cache-ttl', '60'], {
@@ -103,7 +109,10 @@ describe('nightshift gateway', { timeout: 120_000 }, () => {
     expect(await chat(url, bodyOf('never asked'), ...mode('cache'))).toMatchObject({ status: 404 })
   })
 
-  test('answers held calls with a status by which clients come back when it stops, and goes on when it is started', async () => {
+  test('answers held calls with a status by which clients come back when it stops, and goes on when it is started', async ({
+    signal,
+  }) => {
+    const until = untilFor(signal)
     await using folder = await temporaryFolder()
     await using emulator = await startEmulator()
     const args = ['--data-dir', folder.path]
@@ -135,7 +144,8 @@ describe('nightshift gateway', { timeout: 120_000 }, () => {
     expect(lines.reduce((sum, total) => sum + total, 0)).toBe(4)
   })
 
-  test('a kill loses nothing that was accepted', async () => {
+  test('a kill loses nothing that was accepted', async ({ signal }) => {
+    const until = untilFor(signal)
     await using folder = await temporaryFolder()
     await using emulator = await startEmulator()
     const args = ['--data-dir', folder.path]
@@ -177,7 +187,23 @@ describe('nightshift gateway', { timeout: 120_000 }, () => {
     expect(await curl(`${gateway.url}/healthz`)).toMatchObject({ status: 200 })
   })
 
-  test('asks for keys once there are any, also for those made beside it', async () => {
+  test('leaves data of a newer release as they are', async () => {
+    await using folder = await temporaryFolder()
+    const env = { NIGHTSHIFT_DATA_DIR: folder.path, OPENAI_API_KEY: 'sk-x' }
+    expect(await runProgram(MAIN, ['gateway', 'keys', 'add', 'acme'], env)).toMatchObject({ code: 0 })
+    const database = new (loadSqlite().DatabaseSync)(join(folder.path, 'gateway.db'))
+    database.exec("insert into schema_versions (version, needs) values (999, '99.0.0')")
+    database.close()
+    const ended = await runProgram(MAIN, ['gateway', '--port', '0'], env)
+    expect(ended).toMatchObject({
+      code: 1,
+      stdout: '',
+      stderr: expect.stringMatching(/^error: [^\n]+ 99\.0\.0[^\n]+\n$/),
+    })
+  })
+
+  test('asks for keys once there are any, also for those made beside it', async ({ signal }) => {
+    const until = untilFor(signal)
     await using folder = await temporaryFolder()
     const place = { NIGHTSHIFT_DATA_DIR: folder.path }
     await using gateway = await startGateway([], { ...place, BATCH_SERVER_API_KEY: 'the-own-key' })
@@ -210,6 +236,38 @@ describe('nightshift gateway', { timeout: 120_000 }, () => {
       expect(await readFile(join(folder.path, file), 'latin1')).not.toMatch(
         new RegExp(`${added.key}|the-own-key|${UPSTREAM_KEY}`),
       )
+  })
+
+  test('two gateways share a PostgreSQL, and one goes on where the other was killed', async ({ signal }) => {
+    const until = untilFor(signal)
+    await using server = await startPostgres()
+    await using database = await temporaryDatabase(server)
+    await using emulator = await startEmulator()
+    const place = { NIGHTSHIFT_POSTGRES: database.url }
+    const made = await runProgram(MAIN, ['gateway', 'keys', 'add', 'acme', '--json'], place)
+    const { key } = JSON.parse(made.stdout)
+    // The keys of the database are enough for any address, and are asked for on loopback, too.
+    await using first = await startGateway([], { ...place, ...emulator.env, ...NEVER })
+    expect(first.startLine).toContain('(callers need a key; data in PostgreSQL; ')
+    await using second = await startGateway([], { ...place, ...emulator.env, ...FAST })
+    expect(await chat(second.url, bodyOf('?'))).toMatchObject({ status: 401 })
+
+    const mine = ['--oauth2-bearer', key]
+    const accepted = await chat(first.url, bodyOf('killed'), ...mode('async'), ...mine)
+    expect(accepted.status).toBe(202)
+    first.kill('SIGKILL')
+    await first.ended
+    const where = `${second.url}${accepted.headers.get('location')}`
+    const done = await until(
+      () => curl(where, ...mine),
+      (got) => !['queued', 'in_progress'].includes(String(json(got).status)),
+    )
+    expect(json(done)).toMatchObject({ id: json(accepted).id, status: 'completed' })
+    second.kill('SIGTERM')
+    const { code, stderr } = await second.ended
+    expect(code).toBe(0)
+    expect(stderr).not.toContain(key)
+    expect(stderr).not.toContain(database.url)
   })
 
   test('serves HTTPS', async () => {

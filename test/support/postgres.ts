@@ -85,6 +85,19 @@ export async function temporarySchema({ url }: TestPostgres) {
   }
 }
 
+/** A database of its own in a server, dropped when it is disposed of: for programs that choose their schema themselves. */
+export async function temporaryDatabase({ url }: Pick<TestPostgres, 'url'>) {
+  const name = `test_${process.pid}_${randomBytes(4).toString('hex')}`
+  await withClient(url, (client) => client.query(`create database ${name}`))
+  const own = new URL(url)
+  own.pathname = `/${name}`
+  return {
+    url: own.href,
+    [Symbol.asyncDispose]: () =>
+      withClient(url, (client) => client.query(`drop database if exists ${name} with (force)`)),
+  }
+}
+
 /** Runs statements beside whatever else uses the server. */
 export async function withClient(url: string, work: (client: pg.Client) => Promise<unknown>): Promise<void> {
   const client = new pg.Client({ connectionString: url })

@@ -22,7 +22,11 @@ interface Taken {
   readonly answers: number
   /** Lines that say that a request failed. */
   readonly failures: number
+  /** None of its files was gone from the server. */
+  readonly isWhole: boolean
 }
+
+const NOTHING: Taken = { answers: 0, failures: 0, isWhole: true }
 
 /** Takes what an ended batch produced: every answer is on record before anything is decided about the others. */
 export class Collection {
@@ -55,27 +59,27 @@ export class Collection {
   async #collect(claim: Claim): Promise<Next> {
     const { outputFileId, errorFileId, status } = claim.batch
     const hasFiles = outputFileId !== undefined || errorFileId !== undefined
-    const taken = hasFiles ? await this.#takeFiles(claim) : { answers: 0, failures: 0 }
+    const taken = hasFiles ? await this.#takeFiles(claim) : NOTHING
     this.#context.troubles.over(claim.number)
     if (status === 'failed' && taken.answers + taken.failures === 0) return this.#failedBatches.take(claim)
-    await this.#takeRest(claim)
+    await this.#takeRest(claim, taken)
     return this.#finish(claim)
   }
 
   async #takeFiles(claim: Claim): Promise<Taken> {
     const { spool, stop } = this.#context
-    const { path } = await this.#download.fetch(claim.batch, AbortSignal.any([stop, claim.lost]))
+    const { path, isWhole } = await this.#download.fetch(claim.batch, AbortSignal.any([stop, claim.lost]))
     try {
       const taken = await this.#takeAnswers(claim, path)
       if (taken.failures > 0) await this.#takeFailures(claim, path, taken.answers > 0)
-      return taken
+      return { ...taken, isWhole }
     } finally {
       await spool.remove(path)
     }
   }
 
   /** All answers first: should another line say that the same request failed, the answer counts, which is paid for. */
-  async #takeAnswers(claim: Claim, path: string): Promise<Taken> {
+  async #takeAnswers(claim: Claim, path: string): Promise<Omit<Taken, 'isWhole'>> {
     const { log, jobs, time } = this.#context
     const { endpoint } = claim.batch
     const counts = { answers: 0, failures: 0, odd: 0 }
@@ -169,15 +173,16 @@ export class Collection {
   }
 
   /** Requests about which the batch says nothing. */
-  async #takeRest(claim: Claim): Promise<void> {
+  async #takeRest(claim: Claim, { isWhole }: Taken): Promise<void> {
     const { batch } = claim
     const { status = '' } = batch
     const wasTried = status !== 'expired' && status !== 'cancelled'
     const failed = unanswered(status, wasTried)
     const rest = await settleWaiting(this.#context.store, claim, (request) => {
       if (!wasTried) return this.#untried(batch, request, failed)
-      // Nobody knows how far a batch got that is gone.
-      const costNanoUsd = status === 'gone' ? request.reservedNanoUsd : 0
+      // What a batch that is gone did, or a file said, may have been charged.
+      const mayHaveCost = status === 'gone' || !isWhole
+      const costNanoUsd = mayHaveCost ? request.reservedNanoUsd : 0
       return this.#rule(request, { ...failed, costNanoUsd })
     })
     if (rest > 0) this.#context.log.warn('unanswered', { batch: batch.number, status, requests: rest })

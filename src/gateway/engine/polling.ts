@@ -135,14 +135,15 @@ export class Polling {
 
   /** A server that lags may not know a batch for a while; one that never comes to know it again has lost it. */
   async #absent(claim: Claim): Promise<NextLook> {
-    const { time, log, settings } = this.#context
+    const { time, log, settings, troubles } = this.#context
     const { number, batchId, tag } = claim.batch
     log.warn('batch_absent', {
       batch: number,
       remote: batchId,
       advice: 'is this the account it was created with?',
     })
-    if (!this.#absences.isLasting(claim.batch)) return time.now() + settings.pollMinMs
+    const pause = Math.max(settings.pollMinMs, troubles.more(number))
+    if (!this.#absences.isLasting(claim.batch)) return time.now() + pause
     log.error('batch_gone', { batch: number, remote: batchId })
     await claim.change({ phase: 'ended', status: 'gone', nextAt: time.now() })
     await this.#parts.unsent.freeRoom(claim.batch.model, tag)

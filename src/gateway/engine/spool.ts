@@ -1,9 +1,11 @@
 import { createReadStream } from 'node:fs'
-import { mkdir, open, rm } from 'node:fs/promises'
+import { mkdir, open, readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 
 const PIECE_BYTES = 256 * 1024
 const NEWLINE = 10
+const PREFIX = 'nightshift-gateway-spool-'
+const OLD_MS = 2 * 86_400_000
 
 /** A file of lines that was just written. */
 export interface SpoolFile {
@@ -18,11 +20,14 @@ export interface SpoolFile {
  */
 export class Spool {
   readonly #folder: string
+  readonly #prepare: () => Promise<void>
   #opened: Promise<void> | undefined
   #count = 0
 
-  constructor(folder: string) {
+  /** `prepare`: done once, before the first file. */
+  constructor(folder: string, prepare: () => Promise<void> = () => Promise.resolve()) {
     this.#folder = folder
+    this.#prepare = prepare
   }
 
   /** Writes lines, each with a line break, without holding them all in memory. */
@@ -59,15 +64,11 @@ export class Spool {
   }
 
   async #newPath(): Promise<string> {
-    this.#opened ??= this.#open()
+    this.#opened ??= this.close().then(this.#prepare)
     await this.#opened
+    await mkdir(this.#folder, { recursive: true, mode: 0o700 })
     this.#count++
     return join(this.#folder, `${this.#count}.jsonl`)
-  }
-
-  async #open(): Promise<void> {
-    await this.close()
-    await mkdir(this.#folder, { recursive: true, mode: 0o700 })
   }
 
   /** A file that could not be filled is not left behind. */
@@ -91,6 +92,24 @@ export class Spool {
       await this.remove(path)
       throw error
     }
+  }
+}
+
+/**
+ * A spool in a folder for temporary files, where processes that were killed may have left theirs: those that nothing came
+ * into for days are removed.
+ */
+export const temporarySpool = (parent: string, process: string): Spool =>
+  new Spool(join(parent, `${PREFIX}${process.replace(/[^\w-]/g, '_')}`), () => removeOld(parent))
+
+async function removeOld(parent: string): Promise<void> {
+  // By the clock of the file system, which need not be the gateway's.
+  const before = Date.now() - OLD_MS
+  for (const name of await readdir(parent)) {
+    if (!name.startsWith(PREFIX)) continue
+    const path = join(parent, name)
+    const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: before }))
+    if (mtimeMs < before) await rm(path, { recursive: true, force: true })
   }
 }
 

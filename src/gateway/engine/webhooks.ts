@@ -50,7 +50,8 @@ export class WebhookSender {
   }
 
   start(): void {
-    this.#unsubscribe = this.#options.store.onDone(() => this.wake())
+    const { store, secret } = this.#options
+    if (secret) this.#unsubscribe = store.onDone(() => this.wake())
     this.#loop.start()
   }
 

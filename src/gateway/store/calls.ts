@@ -83,11 +83,17 @@ async function writeRoutes(
 
 const URGENCY = sql`case priority when 'high' then 0 when 'normal' then 1 else 2 end`
 
+export interface CallTaking {
+  readonly limit: number
+  readonly replica: string
+  readonly leaseMs: number
+  /** Requests of these are passed over. */
+  readonly exceptModels: readonly string[]
+}
+
 export const takeCalls = (
   database: Database,
-  limit: number,
-  replica: string,
-  leaseMs: number,
+  { limit, replica, leaseMs, exceptModels }: CallTaking,
 ): Promise<readonly TakenCall[]> =>
   database.write(async ({ db, parts, now }) => {
     const free = await db
@@ -96,6 +102,7 @@ export const takeCalls = (
       .where('state', '=', 'queued')
       .where('route', 'in', ['flex', 'direct'])
       .where((is) => is.or([is('ready_at', 'is', null), is('ready_at', '<=', now)]))
+      .$if(exceptModels.length > 0, (some) => some.where((is) => is.not(parts.among('model', exceptModels))))
       .orderBy(URGENCY)
       .orderBy(sql`coalesce(deadline_at, 9007199254740991)`)
       .orderBy('seq')

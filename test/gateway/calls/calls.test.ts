@@ -306,3 +306,26 @@ describe('what its caller lets it cost', () => {
     expect(request.costNanoUsd).toBeLessThanOrEqual(maxNanoUsd)
   })
 })
+
+describe('a model that the server slows down', () => {
+  test('does not keep the calls of others waiting', async () => {
+    const headers = { 'retry-after': '600' }
+    const fault = { fault: 'http-answer', status: 429, headers, model: 'gpt-5', when: { first: 3 } } as const
+    await using world = await CallWorld.open({
+      settings: { callConcurrency: 2 },
+      emulator: { scenario: { faults: [fault] } },
+    })
+    const slow = await world.ask(['s1', 's2', 's3', 's4', 's5', 's6'], { model: 'gpt-5' })
+    const others = await world.ask(['o1', 'o2', 'o3', 'o4'])
+    const began = world.clock.now()
+    world.start()
+    await world.world.finish(others, HOUR_MS)
+    expect(world.clock.now() - began).toBeLessThan(60_000)
+    expect(await world.store.finishedAmong(slow)).toEqual([])
+    await world.world.finish(slow, 3 * HOUR_MS)
+    expect(world.clock.now() - began).toBeGreaterThanOrEqual(1_200_000)
+    expect((await world.store.requests(slow)).every(({ attempts }) => attempts === 0)).toBe(true)
+    // Nothing was sent in vain while it was told to wait.
+    expect(world.sent).toBe(10 + 3)
+  })
+})

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import type { GatewayStore } from '../../../src/gateway/store/store.ts'
 import { moneyOf } from '../../support/gateway-stores.ts'
+import { VirtualClock } from '../../support/virtual-clock.ts'
 import { CallWorld, MOST } from './call-world.ts'
 
 const MINUTE_MS = 60_000
@@ -197,11 +198,12 @@ describe('a store that is away', () => {
 })
 
 test('a machine that was asleep takes its own calls for its own', async () => {
-  await using world = await CallWorld.open({ emulator: { latency: { directMs: 50_000 } } })
+  const clock = new VirtualClock()
+  await using world = await CallWorld.open({ clock, emulator: { latency: { directMs: 50_000 } } })
   const [id = ''] = await world.ask(['question'])
   const runner = world.start()
   while (world.sent === 0) await world.clock.sleep(100)
-  world.clock.jump(8 * 60 * MINUTE_MS)
+  clock.jump(8 * 60 * MINUTE_MS)
   runner.arrived()
   await world.world.finish([id])
   expect(world.sent).toBe(1)

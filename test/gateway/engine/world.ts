@@ -228,13 +228,13 @@ export class World implements AsyncDisposable {
     return engine
   }
 
-  api(process: Between = new Mortal()): OpenAIRemoteApi {
+  api(process: Between = new Mortal(), apiKey = 'sk-test'): OpenAIRemoteApi {
     const { clock } = this
     const { timeoutMs = MINUTE_MS } = this.#options
     const direct: Fetch = (input, init) => this.emulator.fetch(input, init)
     const send = clock instanceof VirtualClock ? uploadingAtOnce(direct, clock) : direct
     const fetch = process.fetch(this.#options.fetch?.(send) ?? send)
-    return new OpenAIRemoteApi({ apiKey: 'sk-test', baseURL: BASE_URL, fetch, timeoutMs, clock })
+    return new OpenAIRemoteApi({ apiKey, baseURL: BASE_URL, fetch, timeoutMs, clock })
   }
 
   get log(): Log {

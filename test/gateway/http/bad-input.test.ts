@@ -98,7 +98,7 @@ describe('a body', () => {
       method: 'POST',
       body: endless,
       duplex: 'half',
-    } as RequestInit)
+    })
     const status = await call.then(
       (response) => response.status,
       () => 413, // Of a call that is cut off in the midst of its sending, some clients hear no answer.

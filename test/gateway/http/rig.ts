@@ -54,6 +54,8 @@ export interface RigOptions {
   readonly log?: Log
   /** Of an earlier rig, whose data are still there. */
   readonly dataDir?: string
+  /** The upstream of the settings is asked by sockets, not the emulator. */
+  readonly ownFetch?: boolean
 }
 
 export interface Rig extends AsyncDisposable {
@@ -70,7 +72,7 @@ export async function openRig(options: RigOptions = {}): Promise<Rig> {
   const dataDir = options.dataDir ?? (await mkdtemp(join(tmpdir(), 'nightshift-gateway-')))
   const emulator = createEmulator({ latency: INSTANT, clock, ...options.emulator })
   const settings = settingsFor(dataDir, options.settings)
-  const upstream = { ...settings.upstream, fetch: settings.upstream.fetch ?? emulator.fetch }
+  const upstream = { ...settings.upstream, fetch: options.ownFetch ? undefined : emulator.fetch }
   const gateway = await openGateway({ ...settings, upstream }, { clock, ...(log && { log }) })
   return {
     gateway,

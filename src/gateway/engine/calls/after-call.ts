@@ -4,10 +4,13 @@ import type { Outcome, Route, StoredRequest } from '../../domain/request.ts'
 import type { Valuer } from '../money/valuer.ts'
 import { type BeforeFacts, goes, wayOf } from './before-call.ts'
 import { type CallAnswer, endOf, failureOf, lastWord, retryAfterMsOf } from './call-answer.ts'
+import type { Tier } from './call-knowledge.ts'
 
 export interface AfterFacts {
   /** By the store's clock, in milliseconds since 1970. */
   readonly nowMs: number
+  /** How it was sent. */
+  readonly tier: Tier
   /** When it was sent: its price is that of then. */
   readonly sentAtMs: number
   readonly maxAttempts: number
@@ -31,13 +34,13 @@ const MAX_PAUSE_MS = 60_000
  *     no answer, though it may have been done    charged at the most, and sent again while it has attempts left
  */
 export function afterCall(request: StoredRequest, answer: CallAnswer, facts: AfterFacts): Outcome {
-  const { nowMs, maxAttempts, failing, keyWorks, pauseMs } = facts
+  const { nowMs, maxAttempts, failing, keyWorks, pauseMs, tier } = facts
   const end = endOf(answer)
   if (end.kind === 'answered' && !end.failure) return ended(request, answer, facts)
   const isUncertain = mayHaveActed(end)
   const plan = planAfterCall(end, { losses: 1, failing, keyWorks })
   const readyAt = nowMs + Math.max(pauseMs, retryAfterMsOf(answer) ?? 0)
-  if (plan !== 'record' && !isUncertain) return goes(request, request.route, readyAt)
+  if (plan !== 'record' && !isUncertain) return goes(request, tier, readyAt)
   const mayGoAgain = mayPass(answer) && request.attempts + 1 < maxAttempts
   if (!mayGoAgain || !isPaidFor(request, isUncertain)) return ended(request, answer, facts)
   return {
@@ -45,7 +48,7 @@ export function afterCall(request: StoredRequest, answer: CallAnswer, facts: Aft
     id: request.id,
     uses: 'attempt',
     readyAt: Math.max(readyAt, nowMs + backoffMs(request.attempts)),
-    route: request.route,
+    route: tier,
     ...(isUncertain && { costNanoUsd: request.reservedNanoUsd }),
   }
 }
@@ -63,11 +66,10 @@ export function afterFlexRefusal(
   return goes(request, route, nowMs + (waits ? flexPauseMs : 0))
 }
 
-function ended(request: StoredRequest, answer: CallAnswer, { sentAtMs, valuer }: AfterFacts): Outcome {
+function ended(request: StoredRequest, answer: CallAnswer, { sentAtMs, valuer, tier }: AfterFacts): Outcome {
   const { ending, status, body, requestId } = lastWord(answer)
   const usage = answer.kind === 'answered' ? answer.outcome.usage : undefined
-  const route = request.route === 'flex' ? 'flex' : 'direct'
-  const base = { kind: 'ended', id: request.id, ending, status, body, requestId, usage, route } as const
+  const base = { kind: 'ended', id: request.id, ending, status, body, requestId, usage, route: tier } as const
   if (usage) {
     const costNanoUsd = valuer.costNanoUsd(request.model, servedTier(answer), usage, sentAtMs)
     return { ...base, costNanoUsd }

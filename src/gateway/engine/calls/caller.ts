@@ -1,4 +1,5 @@
 import { flexRefusal } from '../../../batch/flex.ts'
+import type { DirectCall } from '../../../batch/remote-api.ts'
 import { RemoteError } from '../../../errors.ts'
 import { withServiceTier } from '../../body/prepare-body.ts'
 import type { Outcome, StoredRequest } from '../../domain/request.ts'
@@ -13,6 +14,12 @@ import type { LadderWatch } from './ladder-watch.ts'
 
 /** A flex call may be queued at the server: its answer is waited for at least this long. */
 const LEAST_FLEX_TIMEOUT_MS = 15 * 60_000
+
+interface Sent {
+  readonly tier: Tier
+  /** By the store's clock, in milliseconds since 1970. */
+  readonly sentAtMs: number
+}
 
 /** Makes one call that is committed as sent, and says what it came to. Commits nothing itself. */
 export class Caller {
@@ -49,10 +56,7 @@ export class Caller {
     return answer
   }
 
-  async #ask(
-    call: Parameters<CallContext['api']['call']>[0] & Pick<StoredRequest, 'endpoint'>,
-    cut: AbortSignal,
-  ): Promise<CallAnswer> {
+  async #ask(call: DirectCall, cut: AbortSignal): Promise<CallAnswer> {
     try {
       return answeredWith(call.endpoint, await this.#context.api.call(call, cut))
     } catch (error) {
@@ -61,40 +65,32 @@ export class Caller {
     }
   }
 
-  #judge(
-    request: StoredRequest,
-    answer: CallAnswer,
-    { tier, sentAtMs }: { readonly tier: Tier; readonly sentAtMs: number },
-  ): Outcome {
-    const { model } = request
-    const { settings, valuer, time, clock, log } = this.#context
+  #judge(request: StoredRequest, answer: CallAnswer, sent: Sent): Outcome {
     const failure = failureOf(answer)
-    const refusal = tier === 'flex' && failure ? flexRefusal(failure) : undefined
+    const refusal = sent.tier === 'flex' && failure ? flexRefusal(failure) : undefined
     const note = this.#noteOf(request, answer)
     if (refusal) {
-      this.#knowledge.flexRefused(model, refusal, note)
+      this.#knowledge.flexRefused(refusal, note)
       return afterFlexRefusal(request, refusal, this.#facts(request))
     }
     this.#knowledge.note(note)
-    if (tier === 'flex' && !failure) this.#knowledge.flexWorked(model)
-    const { failing, keyWorks } = this.#knowledge
-    const outcome = afterCall(request, answer, {
-      nowMs: time.now(),
-      sentAtMs,
-      maxAttempts: settings.maxAttempts,
-      failing,
-      keyWorks,
-      pauseMs: this.#knowledge.pauseMs(clock.now()),
-      valuer,
-    })
+    if (sent.tier === 'flex' && !failure) this.#knowledge.flexWorked(request.model)
+    const outcome = afterCall(request, answer, { ...sent, ...this.#afterFacts(request) })
     if (outcome.kind === 'again' && failure?.refusal === 'key')
-      log.error('upstream_key_refused', { status: failure.status, code: failure.code })
+      this.#context.log.error('upstream_key_refused', { status: failure.status, code: failure.code })
     return outcome
   }
 
-  #noteOf({ id }: StoredRequest, answer: CallAnswer): CallNote {
+  #afterFacts({ model }: StoredRequest) {
+    const { settings, valuer, time, clock } = this.#context
+    const { failing, keyWorks } = this.#knowledge
+    const pauseMs = this.#knowledge.pauseMs(model, clock.now())
+    return { nowMs: time.now(), maxAttempts: settings.maxAttempts, failing, keyWorks, pauseMs, valuer }
+  }
+
+  #noteOf({ id, model }: StoredRequest, answer: CallAnswer): CallNote {
     const nowMs = this.#context.clock.now()
-    return { request: id, end: endOf(answer), retryAfterMs: retryAfterMsOf(answer), nowMs }
+    return { request: id, model, end: endOf(answer), retryAfterMs: retryAfterMsOf(answer), nowMs }
   }
 
   #facts(request: StoredRequest) {

@@ -4,6 +4,7 @@ import type { Outcome } from '../../domain/request.ts'
 import type { TakenCall } from '../../store/store.ts'
 import type { CallRunner, Ladder } from '../call-runner.ts'
 import { BackgroundLoop } from './background-loop.ts'
+import { goes } from './before-call.ts'
 import type { CallContext } from './call-context.ts'
 import { CallKnowledge } from './call-knowledge.ts'
 import { Caller } from './caller.ts'
@@ -16,6 +17,8 @@ const RENEWALS = 3
 /** What was missed is found so often. */
 const SWEEP_MS = 30_000
 const MOST_AT_ONCE = 100
+/** For a place that may be free any moment. */
+const GIVEN_BACK_MS = 1_000
 /** So long the end of calls is waited for when the gateway closes: container engines give ten seconds. */
 const CLOSE_GRACE_MS = 6_000
 
@@ -39,6 +42,7 @@ class CallLoops implements CallRunner {
   readonly #ladder: BackgroundLoop
   /** Calls that are committed as sent. */
   readonly #active = new Map<TakenCall, Promise<void>>()
+  readonly #activeByModel = new Map<string, number>()
   /** Breaks off what is on the wire. */
   readonly #cut = new AbortController()
   readonly routeOf: Ladder = (request) => this.#watch.rungOf({ ...request, route: 'batch' }).route
@@ -47,7 +51,7 @@ class CallLoops implements CallRunner {
   constructor(context: CallContext) {
     this.#context = context
     this.#knowledge = new CallKnowledge(context.settings.callConcurrency)
-    this.#limit = pLimit(this.#knowledge.concurrency)
+    this.#limit = pLimit(context.settings.callConcurrency)
     this.#watch = new LadderWatch(context, this.#knowledge, () => this.#active.size)
     this.#caller = new Caller(context, this.#knowledge, this.#watch)
     const { clock, log } = context
@@ -93,18 +97,31 @@ class CallLoops implements CallRunner {
 
   /** Takes what there are places on the wire for. Gives the milliseconds until there may be more. */
   async #takeMore(): Promise<number> {
-    const { store, clock, replica } = this.#context
+    const { store, clock, replica, settings } = this.#context
     await this.#sweep()
     for (;;) {
-      const pauseMs = this.#knowledge.pauseMs(clock.now())
-      if (pauseMs > 0) return Math.min(pauseMs, SWEEP_MS)
-      this.#limit.concurrency = this.#knowledge.concurrency
-      const places = Math.min(MOST_AT_ONCE, this.#limit.concurrency - this.#active.size)
+      const places = Math.min(MOST_AT_ONCE, settings.callConcurrency - this.#active.size)
       if (places <= 0) return SWEEP_MS
-      const calls = await store.takeCalls(places, replica, LEASE_MS)
-      for (const call of calls) this.#begin(call)
+      const busy = this.#knowledge.busyModels((model) => this.#activeOf(model), clock.now())
+      const calls = await store.takeCalls(places, replica, LEASE_MS, busy)
+      for (const call of calls) await this.#beginOrGiveBack(call)
       if (calls.length < places) return this.#untilNextMs()
     }
+  }
+
+  #activeOf(model: string): number {
+    return this.#activeByModel.get(model) ?? 0
+  }
+
+  /** A model that the server slows down may have had room for fewer than were taken. */
+  async #beginOrGiveBack(call: TakenCall): Promise<void> {
+    const { store, clock, time } = this.#context
+    const { model } = call.request
+    const now = clock.now()
+    if (this.#knowledge.mayCall(model, this.#activeOf(model), now)) return this.#begin(call)
+    const waitMs = Math.max(GIVEN_BACK_MS, this.#knowledge.pauseMs(model, now))
+    const later = goes(call.request, call.request.route, time.now() + waitMs)
+    await untilStored(clock, this.#cut.signal, () => store.settleCall(call.epoch, later))
   }
 
   /** Finds calls of processes that are gone. */
@@ -121,14 +138,22 @@ class CallLoops implements CallRunner {
   }
 
   async #untilNextMs(): Promise<number> {
-    const { store, time } = this.#context
+    const { store, time, clock } = this.#context
     const nextAt = await store.nextReadyAt()
-    const ms = nextAt === undefined ? SWEEP_MS : nextAt - time.now()
-    return Math.min(SWEEP_MS, Math.max(1, ms))
+    const waits = nextAt === undefined ? SWEEP_MS : Math.max(1, nextAt - time.now())
+    return Math.min(SWEEP_MS, waits, this.#knowledge.nextPauseEndMs(clock.now()) ?? SWEEP_MS)
   }
 
   #begin(call: TakenCall): void {
+    const { model } = call.request
+    const count = (change: number) => {
+      const active = this.#activeOf(model) + change
+      if (active === 0) this.#activeByModel.delete(model)
+      else this.#activeByModel.set(model, active)
+    }
+    count(1)
     const done = this.#limit(() => this.#run(call)).finally(() => {
+      count(-1)
       this.#active.delete(call)
       this.#pump.wake()
     })

@@ -13,6 +13,14 @@ const PAGE = 500
 /** Without anything to think over by then. */
 const LOOK_MS = 60_000
 const SHORTEST_LOOK_MS = 1_000
+/** No deadline is farther away. */
+const FAR_MS = 400 * 86_400_000
+
+export interface Look {
+  /** Requests that were sent another way. */
+  readonly moved: number
+  readonly nextMs: number
+}
 
 /**
  * Thinks over the ways of requests whose deadlines come near: those that wait are sent another way, and batches that
@@ -23,6 +31,7 @@ export class LadderWatch {
   readonly #knowledge: CallKnowledge
   readonly #inFlight: () => number
   #batchTimes: readonly number[] = []
+  #nextLookAt = 0
   /** Requests and batches that were said to be held back by their budgets. */
   #told: ReadonlySet<string> = new Set()
   #toldBatches: ReadonlySet<number> = new Set()
@@ -42,22 +51,32 @@ export class LadderWatch {
       batchDurationsMs: this.#batchTimes,
       callMs: this.#knowledge.callMs('direct', now),
       flexCallMs: this.#knowledge.callMs('flex', now),
-      concurrency: this.#knowledge.concurrency,
+      concurrency: this.#knowledge.concurrency(model),
       flexWorks: this.#knowledge.mayUseFlex(endpoint, model),
       ahead,
     }
   }
 
-  /** Looks at all that is pressed. Gives whether something is to be called now, and when to look again. */
-  async look(): Promise<{ readonly moved: number; readonly nextMs: number }> {
-    const { store } = this.#context
-    this.#batchTimes = await store.batchTimes(KEPT_TIMES)
+  /** Looks at all that is pressed, if anything may be. Gives whether something is to be called now, and when to look again. */
+  async look(): Promise<Look> {
+    const { store, clock } = this.#context
+    const leftMs = this.#nextLookAt - clock.now()
+    // Most requests have no deadline: that some came in is no reason to think.
+    if (leftMs > 0 && leftMs <= LOOK_MS && (await store.pressed(FAR_MS, 1)).length === 0)
+      return { moved: 0, nextMs: leftMs }
+    const look = await this.#lookAtAll()
+    this.#nextLookAt = clock.now() + look.nextMs
+    return look
+  }
+
+  async #lookAtAll(): Promise<Look> {
+    this.#batchTimes = await this.#context.store.batchTimes(KEPT_TIMES)
     const waiting = await this.#lookAtQueue()
     const nextMs = Math.min(LOOK_MS, waiting.nextMs, await this.#lookAtBatches())
     return { moved: waiting.moved, nextMs: Math.max(SHORTEST_LOOK_MS, nextMs) }
   }
 
-  async #lookAtQueue(): Promise<{ readonly moved: number; readonly nextMs: number }> {
+  async #lookAtQueue(): Promise<Look> {
     const { store } = this.#context
     const { queued } = await store.counts()
     const beforeMs = horizonMs(this.#anyFacts(), queued + this.#inFlight()) + LOOK_MS

@@ -1,5 +1,11 @@
 import { mostNanoUsd, type TokenForecast } from '../../../tokens/forecast.ts'
-import { costOf, createPriceTable, type PriceOverrides } from '../../../tokens/prices.ts'
+import {
+  type CostQuery,
+  costOf,
+  createPriceTable,
+  type PriceOverrides,
+  type RateCard,
+} from '../../../tokens/prices.ts'
 import type { TokenUsage } from '../../../tokens/usage.ts'
 import type { Route } from '../../domain/request.ts'
 
@@ -25,18 +31,33 @@ const PRICE_DAYS_MS = [0, DAY_MS, 2 * DAY_MS] as const
 
 /** Throws `UsageError` (`bad_price`) for an override that is no price. Prices are looked up once per model and day. */
 export function createValuer(overrides: PriceOverrides = {}): Valuer {
-  const prices = createPriceTable(overrides)
+  const cardOf = cards(overrides)
   const costNanoUsd: Valuer['costNanoUsd'] = (model, api, usage, at) =>
-    costOf(usage, prices.card({ model, api, at }))
+    costOf(usage, cardOf({ model, api, at }))
   return {
     costNanoUsd,
     directNanoUsd: (model, usage, at) => costNanoUsd(model, 'direct', usage, at),
     mostNanoUsd: (model, route, forecast, at) => {
       const api = dearestTier(route)
-      return dearest(
-        PRICE_DAYS_MS.map((ms) => mostNanoUsd(forecast, prices.card({ model, api, at: at + ms }))),
-      )
+      return dearest(PRICE_DAYS_MS.map((ms) => mostNanoUsd(forecast, cardOf({ model, api, at: at + ms }))))
     },
+  }
+}
+
+/** Models are named by callers, and days go by: what is looked up is not kept for ever. */
+const MOST_KEPT = 5_000
+
+function cards(overrides: PriceOverrides): (query: CostQuery) => RateCard {
+  let prices = createPriceTable(overrides)
+  const kept = new Set<string>()
+  return (query) => {
+    const key = `${Math.floor(Number(query.at) / DAY_MS)} ${query.model}`
+    if (!kept.has(key) && kept.size >= MOST_KEPT) {
+      prices = createPriceTable(overrides)
+      kept.clear()
+    }
+    kept.add(key)
+    return prices.card(query)
   }
 }
 

@@ -49,8 +49,8 @@ export function observedStore(store: GatewayStore, { onEnded, valuer, now }: Sto
       tellOf(settled, outcomes, undefined)
       return settled
     },
-    takeCalls: async (limit, replica, leaseMs) => {
-      const taken = await store.takeCalls(limit, replica, leaseMs)
+    takeCalls: async (...given) => {
+      const taken = await store.takeCalls(...given)
       for (const { request } of taken) models.set(request.id, request.model)
       return taken
     },
