@@ -73,7 +73,19 @@ export interface GatewayBatch extends QueueGroup {
 
 /** What may be changed of a batch, all in one commit. A field that is absent stays; `undefined` clears it. */
 export type BatchChange = Partial<
-  Omit<GatewayBatch, 'number' | 'requests' | 'live' | 'bytes' | 'tokens' | 'createdAt' | 'phaseAt' | 'phaseEpoch' | 'epoch' | keyof QueueGroup>
+  Omit<
+    GatewayBatch,
+    | 'number'
+    | 'requests'
+    | 'live'
+    | 'bytes'
+    | 'tokens'
+    | 'createdAt'
+    | 'phaseAt'
+    | 'phaseEpoch'
+    | 'epoch'
+    | keyof QueueGroup
+  >
 > & {
   /** Remote files that are of no more use, to be deleted. */
   readonly litter?: readonly string[]

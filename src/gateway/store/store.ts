@@ -149,7 +149,12 @@ export interface GatewayStore {
   /** Sends waiting requests another way; only those that are still `queued`, and whose tenants can pay for it: it gives which. */
   reroute(ids: readonly string[], route: Route): Promise<readonly string[]>
   /** Takes requests that are to be called, the oldest and most urgent first, and marks them as sent with a lease. Those of `exceptModels` are passed over. */
-  takeCalls(limit: number, replica: string, leaseMs: number, exceptModels?: readonly string[]): Promise<readonly TakenCall[]>
+  takeCalls(
+    limit: number,
+    replica: string,
+    leaseMs: number,
+    exceptModels?: readonly string[],
+  ): Promise<readonly TakenCall[]>
   /** False when another has taken it since. */
   settleCall(epoch: number, outcome: Outcome): Promise<boolean>
   renewCalls(ids: readonly string[], replica: string, leaseMs: number): Promise<void>
