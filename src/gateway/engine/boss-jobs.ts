@@ -138,7 +138,9 @@ export class BossJobs implements Jobs {
     this.#planned.set(key, atMs)
     const options = { singletonKey: key, startAfter: new Date(atMs) }
     try {
-      if (atMs <= now || known !== undefined) await boss.upsert(job.kind, job, options)
+      // What is put down beside one that waits already is dropped; to bring that one forward is said otherwise.
+      const isSooner = atMs <= now || (known !== undefined && atMs < known)
+      if (isSooner) await boss.upsert(job.kind, job, options)
       else await boss.send(job.kind, job, options)
     } catch (error) {
       this.#planned.delete(key)

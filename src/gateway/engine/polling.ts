@@ -5,6 +5,7 @@ import { errorText, NightshiftError, RemoteError } from '../../errors.ts'
 import type { WireBatch } from '../../openai/wire.ts'
 import type { GatewayBatch } from '../domain/batch.ts'
 import { Absences } from './absences.ts'
+import { isTagOf } from './attempt.ts'
 import { type Claim, ClaimLost, type Claims } from './claims.ts'
 import { type EngineContext, jobOf } from './context.ts'
 import { allBatches } from './remote-search.ts'
@@ -15,6 +16,8 @@ import type { Unsent } from './unsent.ts'
 const MOST_AT_ONCE = 200
 /** Batches of one server may be dated a little out of order. */
 const DATE_SLACK_S = 3_600
+/** A batch that another key made is asked for so often, in case that key is back. */
+const FOREIGN_PAUSE_MS = 5 * 60_000
 
 /** What became of a look at a batch: when the next is due, in milliseconds since 1970; undefined: it is over. */
 type NextLook = number | undefined
@@ -135,14 +138,15 @@ export class Polling {
 
   /** A server that lags may not know a batch for a while; one that never comes to know it again has lost it. */
   async #absent(claim: Claim): Promise<NextLook> {
-    const { time, log, settings, troubles } = this.#context
+    const { time, log, settings, troubles, api } = this.#context
     const { number, batchId, tag } = claim.batch
     log.warn('batch_absent', {
       batch: number,
       remote: batchId,
       advice: 'is this the account it was created with?',
     })
-    const pause = Math.max(settings.pollMinMs, troubles.more(number))
+    const leastMs = isTagOf(tag ?? '', api.fingerprint) ? settings.pollMinMs : FOREIGN_PAUSE_MS
+    const pause = Math.max(leastMs, troubles.more(number))
     if (!this.#absences.isLasting(claim.batch)) return time.now() + pause
     log.error('batch_gone', { batch: number, remote: batchId })
     await claim.change({ phase: 'ended', status: 'gone', nextAt: time.now() })

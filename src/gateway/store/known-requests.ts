@@ -69,6 +69,7 @@ function wantsOf(arrivals: readonly Arrival[]): Want[] {
   return [...wants.values()]
 }
 
+// A cross join, which SQLite does not turn round: it would read every request that nobody holds, for each group that comes.
 async function withKeys({ db, parts }: Tx, arrivals: readonly Arrival[]): Promise<number[]> {
   const keys = arrivals.map(({ tenant, idempotencyKey = '' }) => ({
     tenant,
@@ -76,11 +77,9 @@ async function withKeys({ db, parts }: Tx, arrivals: readonly Arrival[]): Promis
   }))
   const rows = await db
     .selectFrom(parts.rows(KEY_COLUMNS, keys).as('given'))
-    .innerJoin('requests', (join) =>
-      join
-        .onRef('requests.tenant', '=', 'given.tenant')
-        .onRef('requests.idempotency_key', '=', 'given.idempotency_key'),
-    )
+    .crossJoin('requests')
+    .whereRef('requests.tenant', '=', 'given.tenant')
+    .whereRef('requests.idempotency_key', '=', 'given.idempotency_key')
     .select('requests.seq')
     .execute()
   return rows.map(({ seq }) => seq)
@@ -90,11 +89,9 @@ async function withKeys({ db, parts }: Tx, arrivals: readonly Arrival[]): Promis
 async function unclaimed({ db, parts }: Tx, wants: readonly Want[], { gone }: Replicas): Promise<number[]> {
   const found = db
     .selectFrom(parts.rows(WANT_COLUMNS, wants).as('given'))
-    .innerJoin('requests', (join) =>
-      join
-        .onRef('requests.fingerprint', '=', 'given.fingerprint')
-        .onRef('requests.tenant', '=', 'given.tenant'),
-    )
+    .crossJoin('requests')
+    .whereRef('requests.fingerprint', '=', 'given.fingerprint')
+    .whereRef('requests.tenant', '=', 'given.tenant')
     .where('requests.delivered_at', 'is', null)
     .where('requests.idempotency_key', 'is', null)
     .where('requests.holder', 'in', ['', ...gone])
@@ -114,11 +111,9 @@ async function delivered({ db, parts, now }: Tx, arrivals: readonly Arrival[]): 
   const since = now - Math.max(...arrivals.map(({ claimMs }) => claimMs))
   const found = db
     .selectFrom(parts.rows(WANT_COLUMNS, wantsOf(arrivals)).as('given'))
-    .innerJoin('requests', (join) =>
-      join
-        .onRef('requests.fingerprint', '=', 'given.fingerprint')
-        .onRef('requests.tenant', '=', 'given.tenant'),
-    )
+    .crossJoin('requests')
+    .whereRef('requests.fingerprint', '=', 'given.fingerprint')
+    .whereRef('requests.tenant', '=', 'given.tenant')
     .where('requests.ending', '=', 'succeeded')
     .where('requests.idempotency_key', 'is', null)
     .where('requests.delivered_at', '>=', since)

@@ -1,12 +1,13 @@
 import { describe, expect, test } from 'vitest'
 import type { GatewayStore } from '../../../src/gateway/store/store.ts'
 import { StoreError } from '../../../src/gateway/store/store-error.ts'
+import { randomFrom } from '../../support/random.ts'
 import { many, World } from './world.ts'
 
 /** A database that is away now and then: before a statement, or in the middle of a commit that is carried out all the same. */
 class Flaky {
-  #count = 0
-  isBad = true
+  readonly #random = randomFrom(7)
+  isBad = false
 
   store(store: GatewayStore): GatewayStore {
     return new Proxy(store, {
@@ -14,10 +15,10 @@ class Flaky {
         const value: unknown = Reflect.get(target, name)
         if (typeof value !== 'function' || name === 'lines' || name === 'onDone') return value
         return async (...given: unknown[]): Promise<unknown> => {
-          const turn = this.isBad ? ++this.#count % 5 : 0
-          if (turn === 2) throw new StoreError('store_unavailable', 'away', { retryable: true })
+          const turn = this.isBad ? this.#random() : 1
+          if (turn < 0.15) throw new StoreError('store_unavailable', 'away', { retryable: true })
           const result: unknown = await Reflect.apply(value, target, given)
-          if (turn === 4) throw new StoreError('in_doubt', 'away', { retryable: true })
+          if (turn < 0.3) throw new StoreError('in_doubt', 'away', { retryable: true })
           return result
         }
       },
@@ -32,13 +33,8 @@ describe('a database that is away', () => {
     await using world = await World.open({ settings: { maxBatchRequests: 2 } })
     const flaky = new Flaky()
     const engine = world.engine({}, flaky)
-    while (
-      await engine.start().then(
-        () => false,
-        () => true,
-      )
-    )
-      await world.clock.sleep(1_000)
+    await engine.start()
+    flaky.isBad = true
     await world.ask(engine, ...many(6))
     await world.finish()
     flaky.isBad = false
@@ -55,7 +51,8 @@ describe('a database that is away', () => {
 describe('a batch that the server does not know any more', () => {
   /** Runs until a batch is at the server, which then forgets everything. */
   async function forgotten(apiKey?: string) {
-    const world = await World.open({ emulator: { latency: { runMs: 600_000 } } })
+    const engineOptions = { sweepMs: 600_000 }
+    const world = await World.open({ emulator: { latency: { runMs: 600_000 } }, engine: engineOptions })
     const engine = world.engine()
     await engine.start()
     await world.ask(engine, ...many(2))

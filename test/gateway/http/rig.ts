@@ -56,6 +56,8 @@ export interface RigOptions {
   readonly dataDir?: string
   /** The upstream of the settings is asked by sockets, not the emulator. */
   readonly ownFetch?: boolean
+  /** Leads to the emulator of another rig. */
+  readonly fetch?: typeof fetch
 }
 
 export interface Rig extends AsyncDisposable {
@@ -72,7 +74,10 @@ export async function openRig(options: RigOptions = {}): Promise<Rig> {
   const dataDir = options.dataDir ?? (await mkdtemp(join(tmpdir(), 'nightshift-gateway-')))
   const emulator = createEmulator({ latency: INSTANT, clock, ...options.emulator })
   const settings = settingsFor(dataDir, options.settings)
-  const upstream = { ...settings.upstream, fetch: options.ownFetch ? undefined : emulator.fetch }
+  const upstream = {
+    ...settings.upstream,
+    fetch: options.ownFetch ? undefined : (options.fetch ?? emulator.fetch),
+  }
   const gateway = await openGateway({ ...settings, upstream }, { clock, ...(log && { log }) })
   return {
     gateway,
