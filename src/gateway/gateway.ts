@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Hono } from 'hono'
+import type { RemoteApi } from '../batch/remote-api.ts'
 import { OpenAIRemoteApi } from '../openai/remote-api.ts'
 import { type Clock, systemClock } from '../util/clock.ts'
 import type { Engine } from './engine/engine.ts'
@@ -27,7 +28,7 @@ export interface GatewayDependencies {
 }
 
 /** A running gateway. */
-export interface Gateway {
+export interface Gateway extends AsyncDisposable {
   /** The app, without a socket: `gateway.app.request('/v1/models')`. */
   readonly app: Hono<AppEnv>
   /** Listens for HTTP or HTTPS; may be called more than once. Throws `UsageError` (`cannot_listen`, `bad_certificate`). */
@@ -49,14 +50,15 @@ export async function openGateway(
 ): Promise<Gateway> {
   const { clock = systemClock, log = silentLog } = dependencies
   const metrics = new Metrics()
-  const valuer = createValuer()
-  const opened = await openStore(storeSettings(settings.store), clock)
+  // An upstream that cannot be is found out before anything is opened or made.
+  const api = observedApi(remoteApi(settings, clock), (kind, result) => metrics.upstreamCall(kind, result))
+  const store = await openStore(storeSettings(settings.store), clock)
+  const gateway = new RunningGateway(assemble({ settings, store, api, metrics, clock, log }))
   try {
-    const now = () => clock.now()
-    const store = observedStore(opened, { onEnded: (ended) => metrics.ended(ended), valuer, now })
-    return await assemble({ settings, store, metrics, clock, log })
+    await gateway.start()
+    return gateway
   } catch (error) {
-    await opened.close()
+    await gateway.close()
     throw error
   }
 }
@@ -64,24 +66,24 @@ export async function openGateway(
 interface Assembly {
   readonly settings: GatewaySettings
   readonly store: GatewayStore
+  readonly api: RemoteApi
   readonly metrics: Metrics
   readonly clock: Clock
   readonly log: Log
 }
 
-async function assemble({ settings, store, metrics, clock, log }: Assembly): Promise<Gateway> {
+/** Puts the parts together. None of them does anything yet. */
+function assemble({ settings, store: opened, api, metrics, clock, log }: Assembly): RunningParts {
   const replica = `rep_${randomUUID()}`
   const valuer = createValuer()
-  const api = observedApi(remoteApi(settings, clock), (kind, result) => metrics.upstreamCall(kind, result))
+  const now = () => clock.now()
+  const store = observedStore(opened, { onEnded: (ended) => metrics.ended(ended), valuer, now })
   const engine = createWholeEngine({ settings, store, api, valuer, replica, clock, log })
   const writer = new GroupWriter({ store, replica, limits: { maxQueued: settings.maxQueued } })
   const advice = routeAdvice(valuer)
   const front = createFront({ settings, store, writer, engine, advice, metrics, replica, clock, log })
   const heartbeat = new Heartbeat({ store, replica, clock, log })
-  await heartbeat.start()
-  await engine.start()
-  front.open()
-  return new RunningGateway({ store, engine, writer, front, heartbeat })
+  return { store, engine, writer, front, heartbeat }
 }
 
 interface RunningParts {
@@ -95,7 +97,7 @@ interface RunningParts {
 class RunningGateway implements Gateway {
   readonly app: Hono<AppEnv>
   readonly #parts: RunningParts
-  readonly #listeners = new Set<Listener>()
+  readonly #listeners: Listener[] = []
   #closing: Promise<void> | undefined
 
   constructor(parts: RunningParts) {
@@ -103,9 +105,16 @@ class RunningGateway implements Gateway {
     this.#parts = parts
   }
 
+  async start(): Promise<void> {
+    const { engine, front, heartbeat } = this.#parts
+    await heartbeat.start()
+    await engine.start()
+    front.open()
+  }
+
   async listen(options: ListenOptions): Promise<Listener> {
     const listener = await listen(this.app, options)
-    this.#listeners.add(listener)
+    this.#listeners.push(listener)
     return listener
   }
 
@@ -114,11 +123,15 @@ class RunningGateway implements Gateway {
     return this.#closing
   }
 
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
   async #close(): Promise<void> {
     const { store, engine, writer, front, heartbeat } = this.#parts
     try {
       front.stop()
-      await Promise.all([...this.#listeners].map((listener) => listener.close()))
+      await Promise.all(this.#listeners.map((listener) => listener.close()))
       await engine.close()
       await front.close()
       await writer.idle()

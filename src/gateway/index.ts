@@ -6,6 +6,9 @@
  *
  * @module
  */
+
+export { Secret } from '../util/secret.ts'
+export type { Mode } from './domain/request.ts'
 export { type Gateway, type GatewayDependencies, openGateway } from './gateway.ts'
 export type { Listener, ListenOptions } from './http/listen.ts'
 export type { Log, LogFields } from './log.ts'

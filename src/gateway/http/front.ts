@@ -8,9 +8,11 @@ import type { GatewayStore, StoreCounts } from '../store/store.ts'
 import { StoreError } from '../store/store-error.ts'
 import { Gate } from './access/access.ts'
 import { createApp } from './app.ts'
+import { BodyBudget } from './body-budget.ts'
 import type { Phase } from './health.ts'
-import { Inference, type Intake } from './inference/inference.ts'
+import { Inference } from './inference/inference.ts'
 import type { RouteAdvice } from './inference/make-arrival.ts'
+import { type Intake, Taking } from './inference/taking.ts'
 import type { Metrics } from './metrics/metrics.ts'
 import { Remembered } from './remembered.ts'
 import type { AppEnv } from './reply.ts'
@@ -101,8 +103,24 @@ const passThroughOf = ({ settings, metrics, log }: FrontParts): PassThrough =>
   })
 
 function inferenceOf(parts: FrontParts, room: WaitingRoom, releases: Releases): Inference {
-  const { settings, store, writer, engine, advice, metrics, replica, clock, log } = parts
+  const { settings, store, clock } = parts
   return new Inference({
+    taking: takingOf(parts, room, releases),
+    settings,
+    room,
+    releases,
+    answers: (ids) => store.answers(ids),
+    clock,
+  })
+}
+
+/** Bodies in memory at once: as many of the largest, or so many bytes of smaller ones. */
+const LARGEST_BODIES = 8
+const BODIES_BYTES = 256_000_000
+
+function takingOf(parts: FrontParts, room: WaitingRoom, releases: Releases): Taking {
+  const { settings, store, writer, engine, advice, metrics, replica, clock, log } = parts
+  return new Taking({
     settings,
     webhooks: {
       isOffered: settings.webhookSecret !== undefined,
@@ -111,7 +129,7 @@ function inferenceOf(parts: FrontParts, room: WaitingRoom, releases: Releases): 
     intake: writer,
     room,
     releases,
-    answers: (ids) => store.answers(ids),
+    bodies: new BodyBudget(Math.max(BODIES_BYTES, LARGEST_BODIES * settings.maxBodyBytes)),
     refusedModels: new Remembered({ what: 'refused models', read: () => store.refusedModels(), clock, log }),
     advice,
     arrived: (request) => engine.arrived([request]),

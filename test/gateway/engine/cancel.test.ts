@@ -57,8 +57,8 @@ describe('cancelling a batch', () => {
   })
 
   test('is carried out later when the server did not hear of it', async () => {
-    const fault = { fault: 'http-lose', route: 'POST /v1/batches/{id}/cancel', when: { first: 5 } } as const
-    const emulator = { ...SLOW, scenario: { seed: 1, faults: [fault] } }
+    const fault = { fault: 'http-lose', route: 'POST /v1/batches/{id}/cancel', when: { first: 3 } } as const
+    const emulator = { latency: { runMs: 36_000_000 }, scenario: { seed: 1, faults: [fault] } }
     const { world, engine, batchId } = await working({ emulator })
     await using _ = world
     await expect(engine.cancel('default', batchId)).rejects.toMatchObject({ retryable: true })

@@ -53,7 +53,10 @@ export function answerEvents(answer: StoredAnswer, { endpoint, includeUsage }: F
     : chatEvents(answer.body, { includeUsage })
 }
 
-const ownHeaders = (id: string): ReplyHeaders => ({ 'x-request-id': id, 'x-nightshift-request-id': id })
+export const ownHeaders = (id: string): ReplyHeaders => ({
+  'x-request-id': id,
+  'x-nightshift-request-id': id,
+})
 
 /** It is not there yet. `returns`: SDKs come back on their own; otherwise the caller hears it at once. */
 export function pendingReply(

@@ -4,7 +4,7 @@ import { HEARTBEAT } from '../../answers/event-text.ts'
 import { openaiErrorText } from '../../body/openai-error.ts'
 import type { StoredAnswer } from '../../domain/request.ts'
 import type { Reply, ReplyHeaders } from '../reply.ts'
-import type { Waiter, Wake } from '../waiting/waiter.ts'
+import type { Wake } from '../waiting/waiter.ts'
 import { answerEvents, CLOSING_TEXT, type Form } from './answer-reply.ts'
 
 /** Proxies are asked to pass each event on as it comes. */
@@ -27,7 +27,6 @@ export function eventReply(answer: StoredAnswer, form: Form, headers: ReplyHeade
 }
 
 export interface WaitingStream {
-  readonly waiter: Waiter
   readonly form: Form
   readonly headers: ReplyHeaders
   /** Waits for the next thing to say. */

@@ -1,7 +1,7 @@
 import { NightshiftError } from '../../../errors.ts'
 import type { Endpoint } from '../../../openai/wire.ts'
 import type { Clock } from '../../../util/clock.ts'
-import { prepareBody, type PreparedBody } from '../../body/prepare-body.ts'
+import { type PreparedBody, prepareBody } from '../../body/prepare-body.ts'
 import type { RefusedModels } from '../../body/unbatchable.ts'
 import type { Acceptance, Arrival } from '../../domain/arrival.ts'
 import type { Arrived } from '../../engine/engine.ts'
@@ -79,20 +79,89 @@ export class Taking {
 
   /** Throws `HttpError` and `StoreError`, and then nothing is stored. */
   async take(call: Call, endpoint: Endpoint, { caller, header, headers }: Entrance): Promise<Taken> {
-    const { settings, webhooks, clock, onAccepted } = this.#parts
+    const { settings, webhooks, bodies, replica, advice, clock, onAccepted } = this.#parts
     const at = clock.now()
     const wishes = readWishes(header, { nowMs: at, mode: settings.mode, cacheMs: settings.cacheMs })
     if (wishes.webhook !== undefined) checkWebhook(wishes.webhook, webhooks)
+    using share = bodies.open()
+    const bytes = await readBytes(call, header, { maxBytes: settings.maxBodyBytes, share })
+    const id = newRequestId(at)
+    const prepared = await this.#prepare(endpoint, bytes, id)
+    const holder = waits(wishes) ? replica : undefined
+    const facts = {
+      id,
+      tenant: caller.tenant,
+      prepared,
+      wishes,
+      holder,
+      claimMs: settings.claimMs,
+      nowMs: at,
+    }
+    const arrival = makeArrival(facts, advice)
     const line = lineOf(call)
-    const { taken, prepared } = await this.#read(call, header, async (body) => {
-      const id = newRequestId(at)
-      const prepared = await this.#prepare(endpoint, body, id)
-      const arrival = this.#arrival(prepared, { id, caller, wishes, at })
-      return { taken: await this.#accept(arrival, line), prepared: formFacts(prepared) }
-    })
-    const { accepted, waiter, route } = taken
+    const { accepted, waiter } = await this.#accept(arrival, line)
     onAccepted(accepted.kind, clock.now() - at)
-    const form = { endpoint, ...prepared, headers: { ...headers, ...route, ...appliedHeader(wishes) } }
+    const { isStreamed, includeUsage } = prepared
+    const form = {
+      endpoint,
+      isStreamed,
+      includeUsage,
+      headers: {
+        ...headers,
+        ...(accepted.kind === 'new' && { 'x-nightshift-route': arrival.route }),
+        ...(wishes.applied !== undefined && { 'preference-applied': wishes.applied }),
+      },
+    }
     return { accepted, form, wishes, at, line, waiter, requestsPath: requestsPath(call) }
   }
+
+  async #prepare(endpoint: Endpoint, bytes: Uint8Array, id: string): Promise<PreparedBody> {
+    const { settings, refusedModels: known } = this.#parts
+    const refusedModels = known.fresh(MODELS_FRESH_MS) ?? (await known.get(MODELS_FRESH_MS))
+    const prepared = prepareBody(endpoint, bytes, { id, refusedModels, maxLineBytes: settings.maxBatchBytes })
+    if (prepared.kind === 'refused') throw refused(prepared)
+    return prepared
+  }
+
+  /** The waiter is there before the request: the notice of its answer cannot come too early. */
+  async #accept(
+    arrival: Arrival,
+    line: ClientLine,
+  ): Promise<{ readonly accepted: Accepted; readonly waiter: Waiter | undefined }> {
+    const { room, intake, releases } = this.#parts
+    const early = arrival.holder === undefined ? undefined : room.enter(arrival.id)
+    try {
+      const accepted = acceptedOf(await intake.accept(arrival))
+      if (isNews(accepted, arrival)) this.#parts.arrived(arrival)
+      return { accepted, waiter: early && this.#seated(early, accepted, line) }
+    } catch (error) {
+      if (early) room.forget(early)
+      // It may be on record after all, and would be held for nobody.
+      if (NightshiftError.is(error) && error.code === 'in_doubt') releases.owe(arrival.id, 'letGo')
+      throw error
+    }
+  }
+
+  /** The waiter of the request that the call came to, which hears when its caller goes away. */
+  #seated(early: Waiter, accepted: Accepted, line: ClientLine): Waiter {
+    const { room } = this.#parts
+    const waiter = early.id === accepted.id ? early : room.enter(accepted.id)
+    if (waiter !== early) room.forget(early)
+    if (accepted.kind === 'joined' && !accepted.isDone) room.look(accepted.id)
+    const leave = (): void => waiter.end({ kind: 'gone' })
+    line.onGone(leave)
+    if (line.isGone) leave()
+    return waiter
+  }
 }
+
+/** A call is held in `sync`, and before the 202 of `async` for as long as its caller asks for. */
+const waits = ({ mode, waitMs }: CallWishes): boolean =>
+  mode === 'sync' || (mode === 'async' && waitMs !== undefined)
+
+/** It is new, or may go by a faster way than before. */
+const isNews = (accepted: Accepted, { route, deadlineAt }: Arrival): boolean =>
+  accepted.kind === 'new' ||
+  (accepted.kind === 'joined' && !accepted.isDone && (route !== 'batch' || deadlineAt !== undefined))
+
+const requestsPath = ({ req }: Call): string => `${req.path.startsWith('/v1/') ? '/v1' : ''}/requests`
