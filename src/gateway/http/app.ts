@@ -11,7 +11,7 @@ import type { Inference } from './inference/inference.ts'
 import type { Entrance } from './inference/taking.ts'
 import type { Metrics } from './metrics/metrics.ts'
 import { type AppEnv, type Call, headersOf, jsonReply, type Reply } from './reply.ts'
-import { newRequestId } from './request-id.ts'
+import type { RequestIds } from './request-id.ts'
 import type { BatchRoutes } from './routes/batches.ts'
 import type { PassThrough } from './routes/pass-through.ts'
 import { PASSED_ROUTES } from './routes/passed-routes.ts'
@@ -20,6 +20,7 @@ import type { RequestRoutes } from './routes/requests.ts'
 export interface AppParts {
   readonly phase: () => Phase
   readonly gate: Gate
+  readonly ids: RequestIds
   readonly inference: Inference
   readonly requests: RequestRoutes
   readonly batches: BatchRoutes
@@ -160,12 +161,12 @@ const enteredBy =
 const served =
   (parts: AppParts, route: string, handler: Handler) =>
   async (call: Call): Promise<Response> => {
-    const { clock, log, metrics } = parts
+    const { clock, log, metrics, ids } = parts
     const startedAt = clock.now()
     const { status, headers, body } = await handler(call).catch((error: unknown) =>
       failed(parts, route, error),
     )
-    const id = headers['x-request-id'] ?? newRequestId(startedAt)
+    const id = headers['x-request-id'] ?? ids.next(startedAt)
     metrics.answered(route, status)
     log.info('call', { method: call.req.method, route, status, id, ms: clock.now() - startedAt })
     return new Response(body, { status, headers: { ...headers, 'x-request-id': id } })

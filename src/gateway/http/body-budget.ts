@@ -13,25 +13,39 @@ export class BodyBudget {
 
   /** For one call. What it took is given back when it is disposed of. */
   open(): BodyShare {
-    let taken = 0
-    return {
-      take: (bytes) => {
-        // One at least may have as much as a body may have.
-        if (this.#bytes > 0 && this.#bytes + bytes > this.#maxBytes) throw busy()
-        taken += bytes
-        this.#bytes += bytes
-      },
-      [Symbol.dispose]: () => {
-        this.#bytes -= taken
-        taken = 0
-      },
-    }
+    return new BodyShare(this)
+  }
+
+  /** Whether there was room. One body at least may have as much as a body may have. */
+  take(bytes: number): boolean {
+    if (this.#bytes > 0 && this.#bytes + bytes > this.#maxBytes) return false
+    this.#bytes += bytes
+    return true
+  }
+
+  giveBack(bytes: number): void {
+    this.#bytes -= bytes
   }
 }
 
-export interface BodyShare extends Disposable {
+export class BodyShare implements Disposable {
+  readonly #budget: BodyBudget
+  #taken = 0
+
+  constructor(budget: BodyBudget) {
+    this.#budget = budget
+  }
+
   /** Throws `HttpError` (503) when there is no more to be had. */
-  take(bytes: number): void
+  take(bytes: number): void {
+    if (!this.#budget.take(bytes)) throw busy()
+    this.#taken += bytes
+  }
+
+  [Symbol.dispose](): void {
+    this.#budget.giveBack(this.#taken)
+    this.#taken = 0
+  }
 }
 
 const busy = (): HttpError =>

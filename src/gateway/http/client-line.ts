@@ -39,7 +39,7 @@ class SocketLine implements ClientLine {
     this.#outgoing.once('close', act)
   }
 
-  /** Node says `finish` of what was cut off, too, when the caller closed the connection in good order. */
+  /** Node before version 24 says `finish` of what was cut off, too. */
   onSent(act: () => void): void {
     this.#outgoing.once('finish', () => {
       if (!this.isGone) act()

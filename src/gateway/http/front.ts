@@ -16,6 +16,7 @@ import { type Intake, Taking } from './inference/taking.ts'
 import type { Metrics } from './metrics/metrics.ts'
 import { Remembered } from './remembered.ts'
 import type { AppEnv } from './reply.ts'
+import { RequestIds } from './request-id.ts'
 import { BatchRoutes } from './routes/batches.ts'
 import { PassThrough } from './routes/pass-through.ts'
 import { RequestRoutes } from './routes/requests.ts'
@@ -61,10 +62,12 @@ export function createFront(parts: FrontParts): Front {
   const releases = new Releases({ tell, clock, log })
   const room = new WaitingRoom({ source: store, releases, clock, log, lookMs: LOOK_MS[store.kind] })
   const passThrough = passThroughOf(parts)
+  const ids = new RequestIds()
   const app = createApp({
     phase: () => phase,
     gate: new Gate({ access: settings.access, source: store, clock, log }),
-    inference: inferenceOf(parts, room, releases),
+    ids,
+    inference: inferenceOf(parts, ids, room, releases),
     requests: new RequestRoutes({ store, onTaken: (id) => void releases.tell(id, 'delivered') }),
     batches: new BatchRoutes({ store, engine }),
     passThrough,
@@ -102,10 +105,10 @@ const passThroughOf = ({ settings, metrics, log }: FrontParts): PassThrough =>
     log,
   })
 
-function inferenceOf(parts: FrontParts, room: WaitingRoom, releases: Releases): Inference {
+function inferenceOf(parts: FrontParts, ids: RequestIds, room: WaitingRoom, releases: Releases): Inference {
   const { settings, store, clock } = parts
   return new Inference({
-    taking: takingOf(parts, room, releases),
+    taking: takingOf(parts, ids, room, releases),
     settings,
     room,
     releases,
@@ -118,10 +121,11 @@ function inferenceOf(parts: FrontParts, room: WaitingRoom, releases: Releases): 
 const LARGEST_BODIES = 8
 const BODIES_BYTES = 256_000_000
 
-function takingOf(parts: FrontParts, room: WaitingRoom, releases: Releases): Taking {
+function takingOf(parts: FrontParts, ids: RequestIds, room: WaitingRoom, releases: Releases): Taking {
   const { settings, store, writer, engine, advice, metrics, replica, clock, log } = parts
   return new Taking({
     settings,
+    ids,
     webhooks: {
       isOffered: settings.webhookSecret !== undefined,
       isPublic: settings.isLocal ? undefined : publicAddresses(),

@@ -1,11 +1,20 @@
-import { randomUUID } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 
 const TIME_LENGTH = 9
+const COUNT_LENGTH = 5
+const MOST_COUNT = 36 ** COUNT_LENGTH
 
-/** A new id of a request: its time, so that ids are in the order of their making, and 80 random bits. */
-export function newRequestId(nowMs: number): string {
-  const uuid = randomUUID()
-  return `req_${Math.floor(nowMs).toString(36).padStart(TIME_LENGTH, '0')}${uuid.slice(0, 8)}${uuid.slice(24)}`
+/** Ids of one process: no other has its mark, and it counts its own. */
+export class RequestIds {
+  readonly #mark = randomBytes(6).toString('hex')
+  #count = 0
+
+  /** A new id of a request or a call. It begins with its time, so that ids are in the order of their making. */
+  next(nowMs: number): string {
+    this.#count = (this.#count + 1) % MOST_COUNT
+    const time = Math.floor(nowMs).toString(36).padStart(TIME_LENGTH, '0')
+    return `req_${time}${this.#mark}${this.#count.toString(36).padStart(COUNT_LENGTH, '0')}`
+  }
 }
 
 /** How long ago an id was made, in milliseconds; 0 for one that does not say. */

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { ageOf, newRequestId } from '../../../src/gateway/http/request-id.ts'
+import { ageOf, RequestIds } from '../../../src/gateway/http/request-id.ts'
 import { holdMs, retryAfterSeconds } from '../../../src/gateway/http/waiting/hold.ts'
 
 const NO_MAXIMUM = Number.POSITIVE_INFINITY
@@ -49,19 +49,22 @@ test('whoever has to come back does so sooner for what is young, and within a mi
 })
 
 describe('the id of a request', () => {
-  test('tells its age, and ids are in the order of their times', () => {
+  test('tells its age, and ids are in the order of their making', () => {
+    const ids = new RequestIds()
     fc.assert(
       fc.property(fc.integer({ min: 0, max: 4e12 }), fc.nat(1e10), (at, ageMs) => {
-        const [first, second] = [newRequestId(at), newRequestId(at + ageMs + 1)]
+        const [first, second] = [ids.next(at), ids.next(at + ageMs + 1)]
         expect(ageOf(first, at + ageMs)).toBe(ageMs)
         expect(first < second).toBe(true)
-        expect(first).toMatch(/^req_[a-z0-9]{29}$/)
+        expect(first).toMatch(/^req_[a-z0-9]{26}$/)
       }),
     )
   })
 
-  test('differs from all others of its time', () => {
-    expect(new Set(Array.from({ length: 10_000 }, () => newRequestId(0))).size).toBe(10_000)
+  test('differs from all others of its time, of its process and of others', () => {
+    const replicas = [new RequestIds(), new RequestIds()]
+    const ids = replicas.flatMap((one) => Array.from({ length: 10_000 }, () => one.next(0)))
+    expect(new Set(ids).size).toBe(20_000)
   })
 
   test('of another form has no age', () => {

@@ -1,7 +1,7 @@
 import { NightshiftError } from '../../../errors.ts'
 import type { Endpoint } from '../../../openai/wire.ts'
 import type { Clock } from '../../../util/clock.ts'
-import { type PreparedBody, prepareBody } from '../../body/prepare-body.ts'
+import { prepareBody } from '../../body/prepare-body.ts'
 import type { RefusedModels } from '../../body/unbatchable.ts'
 import type { Acceptance, Arrival } from '../../domain/arrival.ts'
 import type { Arrived } from '../../engine/engine.ts'
@@ -14,7 +14,7 @@ import { refused } from '../http-error.ts'
 import { readBytes } from '../read-body.ts'
 import type { Remembered } from '../remembered.ts'
 import type { Call, HeaderReader, ReplyHeaders } from '../reply.ts'
-import { newRequestId } from '../request-id.ts'
+import type { RequestIds } from '../request-id.ts'
 import type { Releases } from '../waiting/releases.ts'
 import type { Waiter } from '../waiting/waiter.ts'
 import type { WaitingRoom } from '../waiting/waiting-room.ts'
@@ -30,6 +30,7 @@ export interface Intake {
 
 export interface TakingParts {
   readonly settings: Pick<GatewaySettings, 'mode' | 'cacheMs' | 'claimMs' | 'maxBodyBytes' | 'maxBatchBytes'>
+  readonly ids: RequestIds
   readonly webhooks: WebhookRules
   readonly intake: Intake
   readonly room: WaitingRoom
@@ -79,14 +80,21 @@ export class Taking {
 
   /** Throws `HttpError` and `StoreError`, and then nothing is stored. */
   async take(call: Call, endpoint: Endpoint, { caller, header, headers }: Entrance): Promise<Taken> {
-    const { settings, webhooks, bodies, replica, advice, clock, onAccepted } = this.#parts
+    const { settings, webhooks, ids, bodies, replica, advice, clock, onAccepted } = this.#parts
+    const { maxBodyBytes: maxBytes, maxBatchBytes: maxLineBytes } = settings
     const at = clock.now()
     const wishes = readWishes(header, { nowMs: at, mode: settings.mode, cacheMs: settings.cacheMs })
     if (wishes.webhook !== undefined) checkWebhook(wishes.webhook, webhooks)
     using share = bodies.open()
-    const bytes = await readBytes(call, header, { maxBytes: settings.maxBodyBytes, share })
-    const id = newRequestId(at)
-    const prepared = await this.#prepare(endpoint, bytes, id)
+    const id = ids.next(at)
+    const refusedModels = await this.#refusedModels()
+    // The bytes are gone as soon as they are read: many bodies wait at once to be put on record.
+    const prepared = prepareBody(endpoint, await readBytes(call, header, { maxBytes, share }), {
+      id,
+      refusedModels,
+      maxLineBytes,
+    })
+    if (prepared.kind === 'refused') throw refused(prepared)
     const holder = waits(wishes) ? replica : undefined
     const facts = {
       id,
@@ -115,12 +123,9 @@ export class Taking {
     return { accepted, form, wishes, at, line, waiter, requestsPath: requestsPath(call) }
   }
 
-  async #prepare(endpoint: Endpoint, bytes: Uint8Array, id: string): Promise<PreparedBody> {
-    const { settings, refusedModels: known } = this.#parts
-    const refusedModels = known.fresh(MODELS_FRESH_MS) ?? (await known.get(MODELS_FRESH_MS))
-    const prepared = prepareBody(endpoint, bytes, { id, refusedModels, maxLineBytes: settings.maxBatchBytes })
-    if (prepared.kind === 'refused') throw refused(prepared)
-    return prepared
+  #refusedModels(): RefusedModels | Promise<RefusedModels> {
+    const { refusedModels } = this.#parts
+    return refusedModels.fresh(MODELS_FRESH_MS) ?? refusedModels.get(MODELS_FRESH_MS)
   }
 
   /** The waiter is there before the request: the notice of its answer cannot come too early. */
