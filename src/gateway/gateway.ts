@@ -113,7 +113,7 @@ class RunningGateway implements Gateway {
   }
 
   async listen(options: ListenOptions): Promise<Listener> {
-    const listener = await listen(this.app, options)
+    const listener = await listen(this.#parts.front, options)
     this.#listeners.push(listener)
     return listener
   }

@@ -1,38 +1,31 @@
 import { Hono } from 'hono'
-import { errorText } from '../../errors.ts'
 import { ENDPOINTS } from '../../openai/wire.ts'
 import type { Clock } from '../../util/clock.ts'
-import type { Log } from '../log.ts'
-import { StoreError } from '../store/store-error.ts'
-import type { Caller, Gate } from './access/access.ts'
+import type { Caller } from './access/access.ts'
+import { askedOf } from './app-call.ts'
+import type { Desk, Entrance } from './desk.ts'
 import { type HealthFacts, healthReply, type Phase } from './health.ts'
-import { comeBack, errorReply, HttpError, toHttpError } from './http-error.ts'
+import { HttpError } from './http-error.ts'
 import type { Inference } from './inference/inference.ts'
-import type { Entrance } from './inference/taking.ts'
-import type { Metrics } from './metrics/metrics.ts'
 import { type AppEnv, type Call, headersOf, jsonReply, type Reply } from './reply.ts'
-import type { RequestIds } from './request-id.ts'
 import type { BatchRoutes } from './routes/batches.ts'
 import type { PassThrough } from './routes/pass-through.ts'
 import { PASSED_ROUTES } from './routes/passed-routes.ts'
 import type { RequestRoutes } from './routes/requests.ts'
 
 export interface AppParts {
-  readonly phase: () => Phase
-  readonly gate: Gate
-  readonly ids: RequestIds
+  readonly desk: Desk
   readonly inference: Inference
   readonly requests: RequestRoutes
   readonly batches: BatchRoutes
   readonly passThrough: PassThrough
-  readonly metrics: Metrics
   /** The page of metrics. */
   readonly metricsText: () => Promise<string>
   /** Cuts what waits, of one tenant or of all; gives how many batches. */
   readonly flush: (tenant: string | undefined) => Promise<number>
+  readonly phase: () => Phase
   readonly askStore: HealthFacts['askStore']
   readonly clock: Clock
-  readonly log: Log
 }
 
 type Handler = (call: Call) => Promise<Reply>
@@ -81,11 +74,11 @@ function apiRoutes(parts: AppParts): Route[] {
     ...ENDPOINTS.map((endpoint) => ({
       method: 'POST' as const,
       path: endpoint.slice('/v1'.length),
-      handler: entered((call, entrance) => inference.serve(call, endpoint, entrance), true),
+      handler: entered((call, entrance) => inference.serve(askedOf(call), endpoint, entrance), true),
     })),
     ...PASSED_ROUTES.map((route) => ({
       ...route,
-      handler: entered((call, { header, caller }) => passThrough.serve(call, route, header, caller), true),
+      handler: entered((call, { caller }) => passThrough.serve(call, route, caller), true),
     })),
     {
       method: 'GET',
@@ -139,45 +132,20 @@ const metricsReply = (body: string): Reply => ({
   body,
 })
 
-const STOPPING_SECONDS = 2
-
-/** Lets in who may call, while calls are served. `isCounted`: it is one of the calls that a tenant may make in a minute. */
 const enteredBy =
-  ({ phase, gate }: AppParts) =>
+  ({ desk }: AppParts) =>
   (serve: (call: Call, entrance: Entrance) => Promise<Reply>, isCounted = false): Handler =>
-  async (call) => {
-    const now = phase()
-    if (now !== 'ready')
-      throw new HttpError(503, `gateway_${now}`, `The gateway is ${now}. Send the request again.`, {
-        headers: comeBack(STOPPING_SECONDS),
-      })
-    const header = headersOf(call)
-    const caller = await gate.enter(header)
-    const headers = isCounted ? gate.count(caller) : {}
-    return serve(call, { caller, header, headers })
-  }
+  async (call) =>
+    serve(call, await desk.enter(headersOf(call), isCounted))
 
-/** Answers a call, whatever becomes of it, and says so in the log; never with its body, or a key. */
 const served =
-  (parts: AppParts, route: string, handler: Handler) =>
+  ({ desk }: AppParts, route: string, handler: Handler) =>
   async (call: Call): Promise<Response> => {
-    const { clock, log, metrics, ids } = parts
-    const startedAt = clock.now()
-    const { status, headers, body } = await handler(call).catch((error: unknown) =>
-      failed(parts, route, error),
+    const { status, headers, body } = await desk.answer({ method: call.req.method, route }, () =>
+      handler(call),
     )
-    const id = headers['x-request-id'] ?? ids.next(startedAt)
-    metrics.answered(route, status)
-    log.info('call', { method: call.req.method, route, status, id, ms: clock.now() - startedAt })
-    return new Response(body, { status, headers: { ...headers, 'x-request-id': id } })
+    return new Response(body, { status, headers })
   }
-
-function failed({ log, metrics }: AppParts, route: string, error: unknown): Reply {
-  if (error instanceof StoreError) metrics.storeError(error.code)
-  const told = toHttpError(error)
-  if (told.code === 'internal_error') log.error('call_failed', { route, error: errorText(error) })
-  return errorReply(told)
-}
 
 /** A path that is there has other methods (405); all else is not served (404). */
 function unknownUrl(routes: readonly Route[]): Handler {

@@ -50,5 +50,5 @@ export class BodyShare implements Disposable {
 
 const busy = (): HttpError =>
   new HttpError(503, 'busy', 'The gateway reads as many large bodies as it can. Send the request again.', {
-    headers: { ...comeBack(BUSY_SECONDS), connection: 'close' },
+    headers: comeBack(BUSY_SECONDS),
   })

@@ -1,4 +1,3 @@
-import type { Hono } from 'hono'
 import type { Clock } from '../../util/clock.ts'
 import type { Engine } from '../engine/engine.ts'
 import { publicAddresses } from '../engine/webhooks-address.ts'
@@ -9,17 +8,19 @@ import { StoreError } from '../store/store-error.ts'
 import { Gate } from './access/access.ts'
 import { createApp } from './app.ts'
 import { BodyBudget } from './body-budget.ts'
+import { Desk } from './desk.ts'
 import type { Phase } from './health.ts'
 import { Inference } from './inference/inference.ts'
 import type { RouteAdvice } from './inference/make-arrival.ts'
 import { type Intake, Taking } from './inference/taking.ts'
+import type { Served } from './listen.ts'
 import type { Metrics } from './metrics/metrics.ts'
 import { Remembered } from './remembered.ts'
-import type { AppEnv } from './reply.ts'
 import { RequestIds } from './request-id.ts'
 import { BatchRoutes } from './routes/batches.ts'
 import { PassThrough } from './routes/pass-through.ts'
 import { RequestRoutes } from './routes/requests.ts'
+import { socketCalls } from './socket-calls.ts'
 import { type Release, Releases } from './waiting/releases.ts'
 import { WaitingRoom } from './waiting/waiting-room.ts'
 
@@ -42,8 +43,7 @@ export interface FrontParts {
 }
 
 /** The gateway's HTTP side, without a socket. */
-export interface Front {
-  readonly app: Hono<AppEnv>
+export interface Front extends Served {
   /** From now on calls are served. */
   open(): void
   /** Serves no more calls, and sends away who waits, to come back later. */
@@ -63,24 +63,26 @@ export function createFront(parts: FrontParts): Front {
   const room = new WaitingRoom({ source: store, releases, clock, log, lookMs: LOOK_MS[store.kind] })
   const passThrough = passThroughOf(parts)
   const ids = new RequestIds()
+  const phaseNow = () => phase
+  const gate = new Gate({ access: settings.access, source: store, clock, log })
+  const desk = new Desk({ phase: phaseNow, gate, ids, metrics, clock, log })
+  const inference = inferenceOf(parts, ids, room, releases)
   const app = createApp({
-    phase: () => phase,
-    gate: new Gate({ access: settings.access, source: store, clock, log }),
-    ids,
-    inference: inferenceOf(parts, ids, room, releases),
+    desk,
+    inference,
     requests: new RequestRoutes({ store, onTaken: (id) => void releases.tell(id, 'delivered') }),
     batches: new BatchRoutes({ store, engine }),
     passThrough,
-    metrics,
     metricsText: async () =>
       metrics.text({ counts: await countsOf(store), held: room.held, nowMs: clock.now() }),
     flush: (tenant) => engine.flush(tenant),
+    phase: phaseNow,
     askStore: () => store.now(),
     clock,
-    log,
   })
   return {
     app,
+    serve: socketCalls(desk, inference),
     open: () => {
       phase = 'ready'
       void room.keepLooking()

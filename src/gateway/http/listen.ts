@@ -1,10 +1,20 @@
 import { once } from 'node:events'
-import { createServer as createHttp } from 'node:http'
-import { createServer as createHttps } from 'node:https'
-import { createAdaptorServer, type ServerType } from '@hono/node-server'
+import { createServer as createHttp, type Server as PlainServer, type RequestListener } from 'node:http'
+import { createServer as createHttps, type Server as HttpsServer } from 'node:https'
+import { getRequestListener } from '@hono/node-server'
 import type { Hono } from 'hono'
 import { errorText, UsageError } from '../../errors.ts'
 import type { AppEnv } from './reply.ts'
+import type { SocketHandler } from './socket-calls.ts'
+
+type HttpServer = PlainServer | HttpsServer
+
+/** What is served. */
+export interface Served {
+  readonly app: Hono<AppEnv>
+  /** Serves some calls without the app. */
+  readonly serve: SocketHandler
+}
 
 export interface ListenOptions {
   /** @default '127.0.0.1' */
@@ -36,9 +46,9 @@ const SOCKETS = {
 }
 
 /** Listens for HTTP or HTTPS. Throws `UsageError` (`cannot_listen`, `bad_certificate`). */
-export async function listen(app: Hono<AppEnv>, options: ListenOptions): Promise<Listener> {
+export async function listen(served: Served, options: ListenOptions): Promise<Listener> {
   const { host = '127.0.0.1', port, tls } = options
-  const server = makeServer(app, tls)
+  const server = makeServer(served, tls)
   server.listen({ port, host, backlog: BACKLOG })
   await once(server, 'listening').catch((error: unknown) => {
     const message = `cannot listen on ${host}:${port}: ${errorText(error)}. Choose another port or host`
@@ -55,20 +65,23 @@ export async function listen(app: Hono<AppEnv>, options: ListenOptions): Promise
   return { url, port: address.port, close: () => closeServer(server) }
 }
 
-function makeServer({ fetch }: Hono<AppEnv>, tls: ListenOptions['tls']): ServerType {
-  if (!tls) return createAdaptorServer({ fetch, createServer: createHttp, serverOptions: SOCKETS })
+function makeServer({ app, serve }: Served, tls: ListenOptions['tls']): HttpServer {
+  const others = getRequestListener(app.fetch)
+  const onRequest: RequestListener = (incoming, outgoing) => {
+    if (!serve(incoming, outgoing)) void others(incoming, outgoing)
+  }
+  if (!tls) return createHttp(SOCKETS, onRequest)
   try {
-    return createAdaptorServer({ fetch, createServer: createHttps, serverOptions: { ...SOCKETS, ...tls } })
+    return createHttps({ ...SOCKETS, ...tls }, onRequest)
   } catch (error) {
     const message = `the TLS certificate and key cannot be used: ${errorText(error)}. Give both as PEM files that belong together`
     throw new UsageError('bad_certificate', message, { cause: error })
   }
 }
 
-async function closeServer(server: ServerType): Promise<void> {
+async function closeServer(server: HttpServer): Promise<void> {
   const closed = once(server, 'close')
   server.close()
-  if (!('closeAllConnections' in server)) return void (await closed)
   // A connection that was busy just now turns idle without being closed: look again until all are gone.
   const sweep = setInterval(() => server.closeIdleConnections(), SWEEP_MS)
   const timer = setTimeout(() => server.closeAllConnections(), GRACE_MS)

@@ -3,9 +3,10 @@ import type { Clock } from '../../../util/clock.ts'
 import { assertNever } from '../../../util/exhaustive.ts'
 import type { StoredAnswer } from '../../domain/request.ts'
 import type { GatewaySettings } from '../../settings.ts'
-import type { ClientLine } from '../client-line.ts'
+import type { Asked, ClientLine } from '../asked.ts'
+import type { Entrance } from '../desk.ts'
 import { comeBack, HttpError } from '../http-error.ts'
-import type { Call, Reply } from '../reply.ts'
+import type { Reply } from '../reply.ts'
 import { holdMs } from '../waiting/hold.ts'
 import type { Releases } from '../waiting/releases.ts'
 import type { Waiter, Wake } from '../waiting/waiter.ts'
@@ -21,7 +22,7 @@ import {
   queuedReply,
 } from './answer-reply.ts'
 import { eventReply, waitingReply } from './event-stream.ts'
-import type { Entrance, Taken, Taking } from './taking.ts'
+import type { Taken, Taking } from './taking.ts'
 
 export interface InferenceParts {
   readonly taking: Taking
@@ -43,7 +44,7 @@ export class Inference {
     this.#parts = parts
   }
 
-  async serve(call: Call, endpoint: Endpoint, entrance: Entrance): Promise<Reply> {
+  async serve(call: Asked, endpoint: Endpoint, entrance: Entrance): Promise<Reply> {
     const { taking, clock } = this.#parts
     const taken = await taking.take(call, endpoint, entrance)
     const { accepted, wishes, waiter, form, line } = taken

@@ -6,14 +6,13 @@ import type { RefusedModels } from '../../body/unbatchable.ts'
 import type { Acceptance, Arrival } from '../../domain/arrival.ts'
 import type { Arrived } from '../../engine/engine.ts'
 import type { GatewaySettings } from '../../settings.ts'
-import type { Caller } from '../access/access.ts'
+import type { Asked, ClientLine } from '../asked.ts'
 import type { BodyBudget } from '../body-budget.ts'
+import { BodyReading, checkBodyHeaders, type ReadLimits } from '../body-reading.ts'
 import { type CallWishes, readWishes } from '../call-wishes.ts'
-import { type ClientLine, lineOf } from '../client-line.ts'
+import type { Entrance } from '../desk.ts'
 import { refused } from '../http-error.ts'
-import { readBytes } from '../read-body.ts'
 import type { Remembered } from '../remembered.ts'
-import type { Call, HeaderReader, ReplyHeaders } from '../reply.ts'
 import type { RequestIds } from '../request-id.ts'
 import type { Releases } from '../waiting/releases.ts'
 import type { Waiter } from '../waiting/waiter.ts'
@@ -60,14 +59,6 @@ export interface Taken {
   readonly requestsPath: string
 }
 
-/** Who calls, and what is known of the call before its body is read. */
-export interface Entrance {
-  readonly caller: Caller
-  readonly header: HeaderReader
-  /** That the answer has, whatever it is. */
-  readonly headers: ReplyHeaders
-}
-
 const MODELS_FRESH_MS = 5000
 
 /** Reads calls and puts them on record. */
@@ -79,17 +70,17 @@ export class Taking {
   }
 
   /** Throws `HttpError` and `StoreError`, and then nothing is stored. */
-  async take(call: Call, endpoint: Endpoint, { caller, header, headers }: Entrance): Promise<Taken> {
+  async take(call: Asked, endpoint: Endpoint, { caller, headers }: Entrance): Promise<Taken> {
     const { settings, webhooks, ids, bodies, replica, advice, clock, onAccepted } = this.#parts
     const { maxBodyBytes: maxBytes, maxBatchBytes: maxLineBytes } = settings
     const at = clock.now()
-    const wishes = readWishes(header, { nowMs: at, mode: settings.mode, cacheMs: settings.cacheMs })
+    const wishes = readWishes(call.header, { nowMs: at, mode: settings.mode, cacheMs: settings.cacheMs })
     if (wishes.webhook !== undefined) checkWebhook(wishes.webhook, webhooks)
     using share = bodies.open()
     const id = ids.next(at)
     const refusedModels = await this.#refusedModels()
     // The bytes are gone as soon as they are read: many bodies wait at once to be put on record.
-    const prepared = prepareBody(endpoint, await readBytes(call, header, { maxBytes, share }), {
+    const prepared = prepareBody(endpoint, await readBytes(call, { maxBytes, share }), {
       id,
       refusedModels,
       maxLineBytes,
@@ -106,8 +97,7 @@ export class Taking {
       nowMs: at,
     }
     const arrival = makeArrival(facts, advice)
-    const line = lineOf(call)
-    const { accepted, waiter } = await this.#accept(arrival, line)
+    const { accepted, waiter } = await this.#accept(arrival, call)
     onAccepted(accepted.kind, clock.now() - at)
     const { isStreamed, includeUsage } = prepared
     const form = {
@@ -120,7 +110,7 @@ export class Taking {
         ...(wishes.applied !== undefined && { 'preference-applied': wishes.applied }),
       },
     }
-    return { accepted, form, wishes, at, line, waiter, requestsPath: requestsPath(call) }
+    return { accepted, form, wishes, at, line: call, waiter, requestsPath: requestsPath(call) }
   }
 
   #refusedModels(): RefusedModels | Promise<RefusedModels> {
@@ -160,6 +150,13 @@ export class Taking {
   }
 }
 
+async function readBytes(call: Asked, limits: ReadLimits): Promise<Uint8Array> {
+  checkBodyHeaders(call.header, limits.maxBytes)
+  const reading = new BodyReading(limits)
+  await call.read(reading)
+  return reading.bytes()
+}
+
 /** A call is held in `sync`, and before the 202 of `async` for as long as its caller asks for. */
 const waits = ({ mode, waitMs }: CallWishes): boolean =>
   mode === 'sync' || (mode === 'async' && waitMs !== undefined)
@@ -169,4 +166,4 @@ const isNews = (accepted: Accepted, { route, deadlineAt }: Arrival): boolean =>
   accepted.kind === 'new' ||
   (accepted.kind === 'joined' && !accepted.isDone && (route !== 'batch' || deadlineAt !== undefined))
 
-const requestsPath = ({ req }: Call): string => `${req.path.startsWith('/v1/') ? '/v1' : ''}/requests`
+const requestsPath = ({ path }: Asked): string => `${path.startsWith('/v1/') ? '/v1' : ''}/requests`

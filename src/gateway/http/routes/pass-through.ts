@@ -4,9 +4,9 @@ import { errorText } from '../../../errors.ts'
 import type { Log } from '../../log.ts'
 import type { Upstream } from '../../settings.ts'
 import type { Caller } from '../access/access.ts'
+import { tooLarge } from '../body-reading.ts'
 import { comeBack, HttpError, STAY_AWAY } from '../http-error.ts'
-import { tooLarge } from '../read-body.ts'
-import type { Call, HeaderReader, Reply } from '../reply.ts'
+import { type Call, headersOf, type Reply } from '../reply.ts'
 import type { PassedRoute } from './passed-routes.ts'
 import { headersToGive, headersToSend } from './upstream-headers.ts'
 
@@ -47,7 +47,8 @@ export class PassThrough {
     this.#parts = parts
   }
 
-  async serve(call: Call, route: PassedRoute, header: HeaderReader, caller: Caller): Promise<Reply> {
+  async serve(call: Call, route: PassedRoute, caller: Caller): Promise<Reply> {
+    const header = headersOf(call)
     const { maxBodyBytes, upstream, onCall } = this.#parts
     if (!route.isFree && caller.limits?.maxNanoUsd !== undefined) throw notMetered(route)
     if (Number(header('content-length') ?? 0) > maxBodyBytes) throw tooLarge(maxBodyBytes)
