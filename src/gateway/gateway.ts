@@ -3,6 +3,7 @@ import type { Hono } from 'hono'
 import type { RemoteApi } from '../batch/remote-api.ts'
 import { OpenAIRemoteApi } from '../openai/remote-api.ts'
 import { type Clock, systemClock } from '../util/clock.ts'
+import { firstRoute } from './engine/calls/ladder.ts'
 import type { Engine } from './engine/engine.ts'
 import { createValuer, type Valuer } from './engine/money/valuer.ts'
 import { createWholeEngine } from './engine/whole-engine.ts'
@@ -158,8 +159,7 @@ const remoteApi = ({ upstream, requestTimeoutMs }: GatewaySettings, clock: Clock
     clock,
   })
 
-/** What is urgent is called at once; all else begins as a batch, and the engine thinks again when its deadline is near. */
 const routeAdvice = (valuer: Valuer): RouteAdvice => ({
-  route: ({ priority }) => (priority === 'high' ? 'direct' : 'batch'),
+  route: firstRoute,
   mostNanoUsd: (model, route, forecast, at) => valuer.mostNanoUsd(model, route, forecast, at),
 })

@@ -43,7 +43,7 @@ export interface EngineOptions {
 }
 
 const LEASE_MS = 30_000
-const SWEEP_MS = 30_000
+const SWEEP_MS = 10_000
 
 const byPriority: Ladder = ({ priority }) => (priority === 'low' ? 'batch' : 'direct')
 

@@ -22,6 +22,12 @@ export interface SqlParts {
   rows<Row>(columns: ColumnsOf<Row>, rows: readonly Row[]): RawBuilder<Row>
 }
 
+/** A process that was heard, and when: milliseconds since 1970. */
+export interface Voice {
+  readonly voice: string
+  readonly at: number
+}
+
 /** One transaction that writes. */
 export interface Tx {
   readonly db: Db
@@ -30,12 +36,16 @@ export interface Tx {
   readonly now: number
   /** Requests that it has ended; whoever listens hears of them once it is durable. */
   readonly done: string[]
+  /** Which of these voices have fallen silent: their processes are gone, whatever their leases say. */
+  silent(voices: readonly Voice[]): Promise<ReadonlySet<string>>
 }
 
 /** A connection to one of the databases: it runs what the store says, and knows nothing of requests. */
 export interface Database {
   readonly kind: 'sqlite' | 'postgres'
   readonly parts: SqlParts
+  /** By which other processes hear that this one lives; undefined while they cannot. */
+  voice(): Promise<string | undefined>
   /** Runs `work` in one transaction that is durable when this resolves. It may be run again from its beginning. */
   write<Result>(work: (tx: Tx) => Promise<Result>): Promise<Result>
   /** Runs statements that change nothing. */

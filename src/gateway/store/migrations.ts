@@ -145,7 +145,12 @@ const MIGRATIONS: readonly Migration[] = [
         created_at $int not null,
         revoked_at $int
       ) $strict`,
-      `create table replicas (id text primary key not null, lease_until $int not null) $strict`,
+      `create table replicas (
+        id text primary key not null,
+        lease_until $int not null,
+        beat_at $int,
+        voice text
+      ) $strict`,
       `create table leases (
         name text primary key not null,
         replica text not null,
@@ -156,6 +161,7 @@ const MIGRATIONS: readonly Migration[] = [
         endpoint text not null,
         model text not null,
         message text not null,
+        since $int not null,
         primary key (endpoint, model)
       ) $strict`,
       `create table retired_tags (

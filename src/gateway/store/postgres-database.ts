@@ -4,8 +4,9 @@ import type { Client, Pool } from 'pg'
 import { errorText } from '../../errors.ts'
 import type { Clock } from '../../util/clock.ts'
 import { type CommitMark, CommitMarks } from './commit-marks.ts'
-import type { Database, Db, SqlParts, Tx } from './database.ts'
+import type { Database, Db, SqlParts, Tx, Voice } from './database.ts'
 import { DoneListeners } from './done-listeners.ts'
+import { lifeLockOf, silentAmong } from './life-locks.ts'
 import { OpenWork } from './open-work.ts'
 import { PostgresEar } from './postgres-ear.ts'
 import { isCollision, isConnectionLoss, storeErrorOf } from './postgres-errors.ts'
@@ -38,7 +39,7 @@ export class PostgresDatabase implements Database {
   readonly #listeners = new DoneListeners()
   readonly #work: OpenWork
   readonly #ear: PostgresEar
-  /** Marks what this process says, which it has heard already. */
+  /** Marks what this process says, which it has heard already, and the lock by which others tell that it lives. */
   readonly #voice = randomUUID()
   readonly #marks = new CommitMarks(this.#voice)
   readonly #channel: string
@@ -49,7 +50,20 @@ export class PostgresDatabase implements Database {
     this.#channel = `${opened.schema}_done`
     const { connection, clock } = opened
     const heard = (payload: string) => this.#heard(payload)
-    this.#ear = new PostgresEar({ connection, clock, channel: this.#channel, heard })
+    const lifeLock = lifeLockOf(this.#voice)
+    this.#ear = new PostgresEar({ connection, clock, channel: this.#channel, lifeLock, heard })
+  }
+
+  async voice(): Promise<string | undefined> {
+    return (await this.#ear.isOpen()) ? this.#voice : undefined
+  }
+
+  /** Its own voice a process need not hear. */
+  #silent(db: Db, voices: readonly Voice[]): Promise<ReadonlySet<string>> {
+    return silentAmong(
+      db,
+      voices.filter(({ voice }) => voice !== this.#voice),
+    )
   }
 
   write<Result>(work: (tx: Tx) => Promise<Result>): Promise<Result> {
@@ -74,7 +88,13 @@ export class PostgresDatabase implements Database {
     try {
       await transaction.execute(async (db) => {
         const now = await this.#marks.write(db, mark)
-        const result = await work({ db, parts: this.parts, now, done })
+        const result = await work({
+          db,
+          parts: this.parts,
+          now,
+          done,
+          silent: (voices) => this.#silent(db, voices),
+        })
         await this.#announce(db, done)
         reached.end = { result }
       })

@@ -1,5 +1,6 @@
 import type { Client } from 'pg'
 import type { Clock } from '../../util/clock.ts'
+import type { LifeLock } from './life-locks.ts'
 
 const FIRST_PAUSE_MS = 200
 const LONGEST_PAUSE_MS = 10_000
@@ -8,6 +9,8 @@ export interface EarSettings {
   /** A connection that is not open yet. */
   readonly connection: () => Client
   readonly channel: string
+  /** Others can tell by its lock that this process lives: PostgreSQL frees it as soon as the connection is gone. */
+  readonly lifeLock: LifeLock
   readonly heard: (payload: string) => void
   readonly clock: Clock
 }
@@ -17,6 +20,8 @@ export class PostgresEar {
   readonly #settings: EarSettings
   readonly #stopped = new AbortController()
   #listening: Promise<void> | undefined
+  #isOpen = false
+  readonly #tried = Promise.withResolvers<void>()
 
   constructor(settings: EarSettings) {
     this.#settings = settings
@@ -25,6 +30,13 @@ export class PostgresEar {
   /** May be called again. */
   start(): void {
     this.#listening ??= this.#listen()
+  }
+
+  /** Whether it listens, and has its lock: as soon as that was tried for the first time. */
+  async isOpen(): Promise<boolean> {
+    this.start()
+    await this.#tried.promise
+    return this.#isOpen
   }
 
   async stop(): Promise<void> {
@@ -45,7 +57,7 @@ export class PostgresEar {
 
   /** Resolves when the connection is lost: false when there was none. Whoever writes is told what is wrong with the database. */
   async #listenOnce(): Promise<boolean> {
-    const { connection, channel, heard } = this.#settings
+    const { connection, channel, lifeLock, heard } = this.#settings
     const client = connection()
     const over = Promise.withResolvers<void>()
     const end = () => over.resolve()
@@ -55,12 +67,17 @@ export class PostgresEar {
     client.on('notification', ({ payload = '' }) => heard(payload))
     try {
       await client.connect()
+      await client.query('select pg_advisory_lock_shared($1, $2)', [...lifeLock])
       await client.query(`listen ${client.escapeIdentifier(channel)}`)
+      this.#isOpen = true
+      this.#tried.resolve()
     } catch {
       end()
       return false
     } finally {
       await over.promise
+      this.#isOpen = false
+      this.#tried.resolve()
       this.#stopped.signal.removeEventListener('abort', end)
       await client.end().catch(() => undefined)
     }

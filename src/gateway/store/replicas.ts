@@ -2,10 +2,11 @@ import type { Database, Tx } from './database.ts'
 import type { Replicas } from './known-requests.ts'
 
 /**
- * Who lives. Holders that were never heard of are put on record as gone: only of those that are on record can it be
+ * Who lives: whose lease holds, but for those that are known to be gone sooner. Holders that were never heard of are put on record as gone: only of those that are on record can it be
  * found what they held.
  */
-export async function replicasFor({ db, now }: Tx, holders: ReadonlySet<string>): Promise<Replicas> {
+export async function replicasFor(tx: Tx, holders: ReadonlySet<string>): Promise<Replicas> {
+  const { db, now } = tx
   const rows = await db.selectFrom('replicas').selectAll().execute()
   const known = new Set(rows.map(({ id }) => id))
   const unknown = [...holders].filter((id) => !known.has(id)).sort()
@@ -17,21 +18,27 @@ export async function replicasFor({ db, now }: Tx, holders: ReadonlySet<string>)
       .onConflict((of) => of.doNothing())
       .execute()
   }
-  const isLive = ({ lease_until }: { readonly lease_until: number }) => lease_until > now
+  const leased = rows.filter(({ lease_until }) => lease_until > now)
+  const voices = leased.flatMap(({ voice, beat_at }) => (voice === null ? [] : [{ voice, at: beat_at ?? 0 }]))
+  const silent = await tx.silent(voices)
+  const live = new Set(leased.filter(({ voice }) => !silent.has(voice ?? '')).map(({ id }) => id))
   return {
-    live: new Set(rows.filter(isLive).map(({ id }) => id)),
-    gone: [...rows.filter((row) => !isLive(row)).map(({ id }) => id), ...unknown],
+    live,
+    gone: [...rows.map(({ id }) => id).filter((id) => !live.has(id)), ...unknown],
   }
 }
 
-export const heartbeat = (database: Database, replica: string, leaseMs: number): Promise<void> =>
-  database.write(async ({ db, now }) => {
+export async function heartbeat(database: Database, replica: string, leaseMs: number): Promise<void> {
+  const voice = (await database.voice()) ?? null
+  await database.write(async ({ db, now }) => {
+    const life = { lease_until: now + leaseMs, beat_at: now, voice }
     await db
       .insertInto('replicas')
-      .values({ id: replica, lease_until: now + leaseMs })
-      .onConflict((of) => of.column('id').doUpdateSet({ lease_until: now + leaseMs }))
+      .values({ id: replica, ...life })
+      .onConflict((of) => of.column('id').doUpdateSet(life))
       .execute()
   })
+}
 
 /** What it held is free at once, and so are its leases. */
 export const leave = (database: Database, replica: string): Promise<void> =>

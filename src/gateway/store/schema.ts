@@ -134,6 +134,10 @@ export interface KeysTable {
 export interface ReplicasTable {
   readonly id: string
   lease_until: number
+  /** Null: it was never heard of. */
+  beat_at: number | null
+  /** By which it can be heard that its process lives then (`Database.voice`); null: its lease alone says so. */
+  voice: string | null
 }
 
 export interface LeasesTable {
@@ -152,6 +156,7 @@ export interface RefusedModelsTable {
   readonly endpoint: string
   readonly model: string
   message: string
+  since: number
 }
 
 export interface RetiredTagsTable {

@@ -1,3 +1,4 @@
+import { sql } from 'kysely'
 import { z } from 'zod'
 import { EMPTY_BOARD, type QuotaBoard } from '../../batch/quota.ts'
 import type { Database } from './database.ts'
@@ -44,9 +45,16 @@ export const quota = <Result>(database: Database, change: BoardChange<Result>): 
     return result
   })
 
+/** Then a model is tried again: the server may have learned to batch it. */
+const REFUSED_MS = 24 * 3_600_000
+
 export const refusedModels = (database: Database): Promise<ReadonlyMap<string, string>> =>
-  database.read(async (db) => {
-    const rows = await db.selectFrom('refused_models').selectAll().execute()
+  database.read(async (db, parts) => {
+    const rows = await db
+      .selectFrom('refused_models')
+      .selectAll()
+      .where('since', '>', sql<number>`${parts.now()} - ${REFUSED_MS}`)
+      .execute()
     return new Map(rows.map(({ endpoint, model, message }) => [`${endpoint} ${model}`, message]))
   })
 
@@ -56,8 +64,8 @@ export const refuseModel = (
   model: string,
   message: string,
 ): Promise<void> =>
-  database.write(async ({ db }) => {
-    const words = { message: storable(message) }
+  database.write(async ({ db, now }) => {
+    const words = { message: storable(message), since: now }
     await db
       .insertInto('refused_models')
       .values({ endpoint, model, ...words })

@@ -55,6 +55,7 @@ export async function openSqlite({ dataDir, serve }: SqliteSettings, clock: Cloc
       return new Kysely<Tables>({ dialect: new NodeSqliteDialect(database) })
     })
     await makeSchema({ db, path, dataDir, serve })
+    if (serve) await translatedLater(path, () => endOldLeases(db))
     return new SqliteDatabase({ path, db, clock, held })
   } catch (error) {
     giveBack(held)
@@ -75,6 +76,20 @@ interface Place extends SqliteSettings {
   readonly db: Db
   readonly path: string
 }
+
+/** Whoever has the folder is the only one: what an earlier server held, however that ended, is free. */
+const endOldLeases = (db: Db): Promise<void> =>
+  db.transaction().execute(async (db) => {
+    await db.updateTable('replicas').set({ lease_until: 0 }).where('lease_until', '>', 0).execute()
+    await db.deleteFrom('leases').execute()
+    await db
+      .updateTable('batches')
+      .set({ holder: null, lease_until: null })
+      .where('phase', '<>', 'done')
+      .where('lease_until', 'is not', null)
+      .execute()
+    await db.updateTable('requests').set({ call_until: 0 }).where('call_until', 'is not', null).execute()
+  })
 
 /** Under a server that runs the schema does not change: whoever comes beside it with a newer one is refused. */
 async function makeSchema({ db, path, dataDir, serve }: Place): Promise<void> {
@@ -114,6 +129,8 @@ interface Opened {
   readonly held: readonly Disposable[]
 }
 
+const NOBODY: ReadonlySet<string> = new Set()
+
 class SqliteDatabase implements Database {
   readonly kind = 'sqlite'
   readonly parts: SqlParts
@@ -130,7 +147,8 @@ class SqliteDatabase implements Database {
   async write<Result>(work: (tx: Tx) => Promise<Result>): Promise<Result> {
     const { db, clock } = this.#opened
     const done: string[] = []
-    const run = (db: Db) => work({ db, parts: this.parts, now: clock.now(), done })
+    const silent = () => Promise.resolve(NOBODY)
+    const run = (db: Db) => work({ db, parts: this.parts, now: clock.now(), done, silent })
     const result = await this.#whileOpen(() => db.transaction().execute(run))
     this.#listeners.tell(done)
     return result
@@ -142,6 +160,11 @@ class SqliteDatabase implements Database {
 
   #whileOpen<Result>(work: () => Promise<Result>): Promise<Result> {
     return this.#work.run(() => translatedLater(this.#opened.path, work))
+  }
+
+  /** There are no others. */
+  voice(): Promise<undefined> {
+    return Promise.resolve(undefined)
   }
 
   now(): Promise<number> {

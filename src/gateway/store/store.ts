@@ -179,7 +179,7 @@ export interface GatewayStore {
   quota<Result>(
     change: (board: QuotaBoard) => { readonly board: QuotaBoard; readonly result: Result },
   ): Promise<Result>
-  /** Models that the server refused to batch, with its words, by endpoint and model with a space between. */
+  /** Models that the server refused to batch within the last day, with its words, by endpoint and model with a space between. */
   refusedModels(): Promise<ReadonlyMap<string, string>>
   refuseModel(endpoint: string, model: string, message: string): Promise<void>
 

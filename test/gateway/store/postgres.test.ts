@@ -4,6 +4,7 @@ import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { sql } from 'kysely'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { Arrival } from '../../../src/gateway/domain/arrival.ts'
 import { openStore } from '../../../src/gateway/store/open-store.ts'
 import { openPostgres } from '../../../src/gateway/store/postgres.ts'
 import type { GatewayStore } from '../../../src/gateway/store/store.ts'
@@ -350,6 +351,27 @@ describe('a server that goes down', () => {
     expect(await world.first.requests(['req_1'])).toMatchObject([{ state: 'done' }])
     await store.close()
     await line.close()
+  })
+
+  test('what a killed replica held is free at once, and what a living one holds is not', async () => {
+    await using world = await replicas(2)
+    const victim = startProgram(VICTIM, [JSON.stringify(world.settings), 'v'])
+    await victim.says('accepted req_v-0')
+    await world.second.heartbeat('rep_second', 3_600_000)
+    const held = { mode: 'sync', holder: 'rep_second' } as const
+    const mine = (): readonly Arrival[] => [arrivalOf({ fingerprint: 'mine', ...held })]
+    const retried = (place: number) => [arrivalOf({ fingerprint: `v-0-${place}` })]
+    await world.second.accept(mine(), NO_LIMITS)
+    expect(await world.first.accept(retried(0), NO_LIMITS)).toMatchObject([{ kind: 'new' }])
+    expect(await world.first.accept(mine(), NO_LIMITS)).toMatchObject([{ kind: 'new' }])
+
+    victim.kill('SIGKILL')
+    await victim.ended
+    // The server has yet to hear that the connection is gone.
+    await expect
+      .poll(() => world.first.accept(retried(1), NO_LIMITS), { timeout: 10_000 })
+      .toMatchObject([{ kind: 'joined', id: 'req_v-0-1' }])
+    expect(await world.first.accept(mine(), NO_LIMITS)).toMatchObject([{ kind: 'new' }])
   })
 
   test('killed replicas in turn lose nothing', { timeout: 120_000 }, async () => {

@@ -8,7 +8,15 @@ import { openStore, type StoreSettings } from '../../../src/gateway/store/open-s
 import { openSqlite } from '../../../src/gateway/store/sqlite.ts'
 import { systemClock } from '../../../src/util/clock.ts'
 import { contentsOf, temporaryFolder } from '../../support/folder.ts'
-import { accepted, arrivalOf, LONG_MS, NO_LIMITS } from '../../support/gateway-stores.ts'
+import {
+  ANY_SIZE,
+  accepted,
+  arrivalOf,
+  batchNumber,
+  GROUP,
+  LONG_MS,
+  NO_LIMITS,
+} from '../../support/gateway-stores.ts'
 import { startProgram } from '../../support/program.ts'
 import { VirtualClock } from '../../support/virtual-clock.ts'
 import { expectSoundBooks } from './books.ts'
@@ -134,6 +142,32 @@ function note(stderr: string, into: Readonly<Record<string, Set<string>>>): void
   }
 }
 
+test('what a killed server held, claimed and called is free for the next one at once', async () => {
+  await using folder = await temporaryFolder()
+  const opened = await open(serving(folder.path))
+  await opened.heartbeat('rep_killed', LONG_MS)
+  const held = { mode: 'sync', holder: 'rep_killed' } as const
+  await opened.accept([arrivalOf({ id: 'req_a', fingerprint: 'a', ...held })], NO_LIMITS)
+  const batch = await opened.cut(GROUP, ANY_SIZE)
+  await opened.claim(batchNumber(batch), 'rep_killed', LONG_MS)
+  await opened.accept([arrivalOf({ id: 'req_b', fingerprint: 'b', route: 'direct', ...held })], NO_LIMITS)
+  await opened.takeCalls(1, 'rep_killed', LONG_MS)
+  await opened.lease('sweep', 'rep_killed', LONG_MS)
+  // The leases are what a kill leaves: to close the file says nothing of them.
+  await opened.close()
+
+  const next = await open(serving(folder.path))
+  expect(await next.accept([arrivalOf({ fingerprint: 'a' })], NO_LIMITS)).toMatchObject([
+    { kind: 'joined', id: 'req_a' },
+  ])
+  expect(await next.claim(batchNumber(batch), 'rep_next', LONG_MS)).toMatchObject({
+    batch: { phase: 'sealed' },
+  })
+  expect(await next.recoverCalls()).toBe(1)
+  expect(await next.lease('sweep', 'rep_next', LONG_MS)).toBe(true)
+  await next.close()
+})
+
 test('a store of a newer release is refused by its release, and left as it is', async () => {
   await using folder = await temporaryFolder()
   await (await open(serving(folder.path))).close()
@@ -227,5 +261,17 @@ test('leases end by the clock of the store', async () => {
   clock.jump(1)
   expect(await store.accept([same()], NO_LIMITS)).toMatchObject([{ kind: 'joined', id: 'req_1' }])
   expect(await store.lease('sweep', 'rep_2', LONG_MS)).toBe(true)
+  await store.close()
+})
+
+test('a model that was refused is tried again after a day', async () => {
+  await using folder = await temporaryFolder()
+  const clock = new VirtualClock()
+  const store = await openStore(serving(folder.path), clock)
+  await store.refuseModel('/v1/embeddings', 'm', 'not today')
+  clock.jump(24 * LONG_MS - 1)
+  expect((await store.refusedModels()).size).toBe(1)
+  clock.jump(1)
+  expect((await store.refusedModels()).size).toBe(0)
   await store.close()
 })

@@ -15,7 +15,7 @@ import { untilStored } from './until-stored.ts'
 const LEASE_MS = 60_000
 const RENEWALS = 3
 /** What was missed is found so often. */
-const SWEEP_MS = 30_000
+const SWEEP_MS = 10_000
 const MOST_AT_ONCE = 100
 /** For a place that may be free any moment. */
 const GIVEN_BACK_MS = 1_000

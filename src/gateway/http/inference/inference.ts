@@ -137,6 +137,8 @@ export class Inference {
         room.forget(waiter)
         return this.#give(wake.answer, form, line)
       case 'gone':
+        await room.leave(waiter)
+        return GONE
       case 'closing':
         await room.leave(waiter)
         return closingReply(waiter.id, form)
@@ -145,6 +147,9 @@ export class Inference {
     }
   }
 }
+
+/** Nobody reads it: it tells the log and the metrics who ended the call. 499 is nginx's word for that. */
+const GONE: Reply = { status: 499, headers: {}, body: null }
 
 function giveReply(answer: StoredAnswer, form: Form, isCached: boolean): Reply {
   if (form.isStreamed && isSuccess(answer)) return eventReply(answer, form, answerHeaders(answer, isCached))

@@ -1,0 +1,40 @@
+import { createHash } from 'node:crypto'
+import { sql } from 'kysely'
+import type { Db, Voice } from './database.ts'
+
+/** The two numbers of an advisory lock of PostgreSQL. */
+export type LifeLock = readonly [kind: number, voice: number]
+
+/** "NSLF": what tells these locks from those of other programs on the same database. */
+const KIND = 0x4e_53_4c_46
+
+export const lifeLockOf = (voice: string): LifeLock => [
+  KIND,
+  createHash('sha256').update(voice).digest().readInt32BE(0),
+]
+
+/**
+ * Which of these have fallen silent. Each process holds a lock for as long as it is connected, so that one that is killed
+ * is known to be gone at once, long before its lease ends: the retries of its callers go with what they had begun.
+ * Silence means nothing of those that were not heard since the server itself was started.
+ * https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS
+ */
+export async function silentAmong(db: Db, voices: readonly Voice[]): Promise<ReadonlySet<string>> {
+  if (voices.length === 0) return new Set()
+  const { rows } = await sql<{ started_at: string; heard: string[] }>`
+    select extract(epoch from pg_postmaster_start_time()) * 1000 as started_at,
+      array(
+        select objid::text from pg_locks
+        where locktype = 'advisory' and granted and objsubid = 2 and classid = ${KIND}
+          and database = (select oid from pg_database where datname = current_database())
+      ) as heard`.execute(db)
+  const [found] = rows
+  const startedAt = Number(found?.started_at)
+  const heard = new Set(found?.heard)
+  return new Set(
+    voices.filter(({ voice, at }) => at > startedAt && !heard.has(shown(voice))).map(({ voice }) => voice),
+  )
+}
+
+/** Numbers of locks are shown without their signs. */
+const shown = (voice: string): string => String(lifeLockOf(voice)[1] >>> 0)
