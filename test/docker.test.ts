@@ -206,6 +206,8 @@ describe('compose.yaml', async () => {
       'POSTGRES_DB',
       'POSTGRES_USER',
       'POSTGRES_PASSWORD',
+      // Of the driver of PostgreSQL.
+      'PGPASSWORD',
       ...Object.keys(gatewayTable).map(variableOf),
     ]
     expect(set.length).toBeGreaterThan(8)

@@ -138,12 +138,14 @@ export function hold(board: QuotaBoard, { tag, model, tokens, task, now }: Reser
   const pool = quotaPool(model)
   const reservation = { pool, tokens: Math.ceil(tokens), at: now, task }
   const reservations = { ...liveReservations(board, now), [tag]: reservation }
-  const waiting = filtered(liveWaiting(board, now), (one) => one.pool !== pool || one.task !== task)
-  return { ...board, reservations, waiting }
+  return leaveLine({ ...board, reservations, waiting: liveWaiting(board, now) }, { model, task })
 }
 
 /** Puts a task in line that found no room, or keeps its place. After it got some it stands last again. */
-export function standInLine(board: QuotaBoard, { model, task, now }: ReservationRequest): QuotaBoard {
+export function standInLine(
+  board: QuotaBoard,
+  { model, task, now }: Pick<ReservationRequest, 'model' | 'task' | 'now'>,
+): QuotaBoard {
   const pool = quotaPool(model)
   const place = `${pool} ${task}`
   const live = liveWaiting(board, now)
@@ -151,7 +153,20 @@ export function standInLine(board: QuotaBoard, { model, task, now }: Reservation
   return { ...board, waiting: { ...live, [place]: { pool, task, since, at: now } } }
 }
 
-function isAfterOthers(board: QuotaBoard, { model, task, now }: ReservationRequest): boolean {
+/** Gives up a task's place in line. */
+export function leaveLine(
+  board: QuotaBoard,
+  { model, task }: Pick<ReservationRequest, 'model' | 'task'>,
+): QuotaBoard {
+  const pool = quotaPool(model)
+  return { ...board, waiting: filtered(board.waiting, (one) => one.pool !== pool || one.task !== task) }
+}
+
+/** Somebody stands in line before the one who asks. */
+export function isAfterOthers(
+  board: QuotaBoard,
+  { model, task, now }: Pick<ReservationRequest, 'model' | 'task' | 'now'>,
+): boolean {
   const pool = quotaPool(model)
   const line = Object.values(liveWaiting(board, now)).filter((one) => one.pool === pool)
   const since = line.find((one) => one.task === task)?.since ?? now

@@ -1,7 +1,7 @@
 import { request as requestHttp } from 'node:http'
 import { request as requestHttps } from 'node:https'
 import { text } from 'node:stream/consumers'
-import { errorText, NightshiftError } from '../errors.ts'
+import { errorText, NightshiftError, UsageError } from '../errors.ts'
 import type { GatewayOptions } from '../util/gateway-options.ts'
 import { resolveGatewayOptions } from '../util/gateway-variables.ts'
 import { environmentWith } from '../util/options.ts'
@@ -12,10 +12,12 @@ const PATIENCE_MS = 5000
 
 /**
  * `nightshift gateway health`: asks the gateway that these options and variables describe, on this machine, and prints
- * what it says. Exit code 0 when it serves, 1 when it does not. Throws NightshiftError `not_serving` when nobody answers.
+ * what it says. Exit code 0 when it serves, 1 when it does not. Throws NightshiftError `not_serving` when nobody answers,
+ * and `UsageError` `no_port` for port 0, which may be any.
  */
 export async function gatewayHealth(given: GatewayOptions, io: CommandIo): Promise<number> {
   const { options } = resolveGatewayOptions(given, environmentWith({}, io.env))
+  if (options.port === 0) throw noPort()
   const isTls = options.tlsCert !== undefined
   const place = { host: reachableHost(options.host), port: options.port, path: '/healthz' }
   try {
@@ -27,6 +29,12 @@ export async function gatewayHealth(given: GatewayOptions, io: CommandIo): Promi
     throw new NightshiftError('not_serving', message, { cause: error, retryable: true })
   }
 }
+
+const noPort = (): UsageError =>
+  new UsageError(
+    'no_port',
+    '--port is 0, which is any that was free: give the one that the gateway said it has',
+  )
 
 /** What listens on all addresses of a machine is reached by its loopback one. */
 function reachableHost(host: string): string {

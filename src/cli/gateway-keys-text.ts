@@ -22,15 +22,24 @@ export function addedText(key: string, { id, tenant }: StoredKey, { place, colum
 
 const iso = (ms: number): string => new Date(ms).toISOString()
 
-/** What `--json` prints. */
+/** A tenant, as `--json` prints it. */
+export const tenantReport = ({
+  name,
+  maxNanoUsd,
+  callsPerMinute,
+  spentNanoUsd,
+  reservedNanoUsd,
+}: Tenant) => ({
+  name,
+  maxSpendUsd: maxNanoUsd === undefined ? null : maxNanoUsd / 1e9,
+  callsPerMinute: callsPerMinute ?? null,
+  spentUsd: spentNanoUsd / 1e9,
+  reservedUsd: reservedNanoUsd / 1e9,
+})
+
+/** What `keys list --json` prints. */
 export const listReport = (keys: readonly StoredKey[], tenants: readonly Tenant[]) => ({
-  tenants: tenants.map(({ name, maxNanoUsd, callsPerMinute, spentNanoUsd, reservedNanoUsd }) => ({
-    name,
-    maxSpendUsd: maxNanoUsd === undefined ? null : maxNanoUsd / 1e9,
-    callsPerMinute: callsPerMinute ?? null,
-    spentUsd: spentNanoUsd / 1e9,
-    reservedUsd: reservedNanoUsd / 1e9,
-  })),
+  tenants: tenants.map(tenantReport),
   keys: keys.map(({ id, tenant, name, createdAt, revokedAt }) => ({
     id,
     tenant,
@@ -58,7 +67,8 @@ export function listText(keys: readonly StoredKey[], tenants: readonly Tenant[],
   ])
 }
 
-function tenantText(name: string, tenant: Tenant | undefined): string {
+/** A tenant on one line. */
+export function tenantText(name: string, tenant: Tenant | undefined): string {
   const { spentNanoUsd = 0, reservedNanoUsd = 0, maxNanoUsd, callsPerMinute } = tenant ?? {}
   return [
     `${name}: ${formatUsd(spentNanoUsd)} spent`,

@@ -1,7 +1,7 @@
 import { hash, randomBytes } from 'node:crypto'
 import { z } from 'zod'
 import { NightshiftError, UsageError } from '../errors.ts'
-import type { StoredKey } from '../gateway/domain/tenant.ts'
+import { DEFAULT_TENANT, type StoredKey, type Tenant } from '../gateway/domain/tenant.ts'
 import type { StorePlace } from '../gateway/settings.ts'
 import { openStore } from '../gateway/store/open-store.ts'
 import type { GatewayStore } from '../gateway/store/store.ts'
@@ -13,18 +13,21 @@ import { environmentWith } from '../util/options.ts'
 import { oneLine } from '../util/text.ts'
 import type { CommandIo } from './command-io.ts'
 import { jsonFlag, readAction, readCommand } from './command-line.ts'
-import { addedText, listReport, listText, placeText } from './gateway-keys-text.ts'
+import { addedText, listReport, listText, placeText, tenantReport, tenantText } from './gateway-keys-text.ts'
 import { hasStore, storePlace, storeSettings } from './gateway-settings.ts'
+import { indented } from './layout.ts'
 
-export const KEYS_HELP = `nightshift gateway keys add TENANT   make a key for a tenant, and print it once
-nightshift gateway keys list         the keys, and what their tenants have spent
-nightshift gateway keys revoke ID    let a key hold no longer
+export const KEYS_HELP = `nightshift gateway keys add TENANT     make a key for a tenant, printed once
+nightshift gateway keys limit TENANT   change a tenant's limits, not its keys
+nightshift gateway keys list           keys, and what their tenants have spent
+nightshift gateway keys revoke ID      let a key hold no longer
 
   --name TEXT            add: what the key is for
-  --max-spend USD        add: the most that the tenant may spend, in all;
+  --max-spend USD        add, limit: the most that the tenant may spend, in all;
                          without it the tenant keeps the limit it has
-  --calls-per-minute N   add: calls that the tenant may make in a minute;
+  --calls-per-minute N   add, limit: calls that the tenant may make in a minute;
                          likewise
+  --no-limits            limit: drop the limits that are not given along with it
   --data-dir DIR         folder of the gateway's data (default gateway-data)
   --postgres URL         its database; or POSTGRES_URL, DATABASE_URL
   --json                 print one JSON object
@@ -39,22 +42,26 @@ const table = {
   postgres: gatewayTable.postgres,
 } as const satisfies OptionTable
 
+const limitFlags = {
+  maxSpend: z.number().min(0).max(1e6).optional(),
+  callsPerMinute: z.int().min(1).max(1e9).optional(),
+} as const
 const addForm = {
   usage: 'nightshift gateway keys add TENANT',
   table,
-  flags: z.object({
-    ...jsonFlag,
-    name: z.string().max(100).default(''),
-    maxSpend: z.number().min(0).max(1e6).optional(),
-    callsPerMinute: z.int().min(1).max(1e9).optional(),
-  }),
+  flags: z.object({ ...jsonFlag, ...limitFlags, name: z.string().max(100).default('') }),
+} as const
+const limitForm = {
+  usage: 'nightshift gateway keys limit TENANT',
+  table,
+  flags: z.object({ ...jsonFlag, ...limitFlags, limits: z.boolean().default(true) }),
 } as const
 const listForm = { usage: 'nightshift gateway keys list', table, flags: z.object(jsonFlag) } as const
 const revokeForm = { usage: 'nightshift gateway keys revoke ID', table, flags: z.object(jsonFlag) } as const
 
-/** `nightshift gateway keys add|list|revoke`: resolves with the exit code. Works beside a gateway that runs. */
+/** `nightshift gateway keys add|limit|list|revoke`: resolves with the exit code. Works beside a gateway that runs. */
 export async function gatewayKeys(argv: readonly string[], io: CommandIo): Promise<number> {
-  const chosen = readAction(argv, 'gateway keys', ['add', 'list', 'revoke'])
+  const chosen = readAction(argv, 'gateway keys', ['add', 'limit', 'list', 'revoke'])
   const act = chosen && ACTIONS[chosen.action]
   if (chosen && act && (await act(chosen.rest, io))) return 0
   io.stdout(KEYS_HELP)
@@ -62,7 +69,7 @@ export async function gatewayKeys(argv: readonly string[], io: CommandIo): Promi
 }
 
 /** Each gives false when it was asked for help. */
-const ACTIONS = { add, list, revoke } as const
+const ACTIONS = { add, limit, list, revoke } as const
 
 async function add(argv: readonly string[], io: CommandIo): Promise<boolean> {
   const command = readCommand(argv, addForm)
@@ -72,7 +79,7 @@ async function add(argv: readonly string[], io: CommandIo): Promise<boolean> {
   await withStore({ options, io, mayMake: true }, async (store, place) => {
     const key = `${KEY_PREFIX}${randomBytes(KEY_BYTES).toString('base64url')}`
     const stored = storedKey({ key, tenant, name: oneLine(flags.name).trim(), now: await store.now() })
-    await putLimits(store, tenant, flags)
+    await putLimits(store, tenant, { ...flags, keepsOthers: true })
     await store.addKey(stored)
     if (flags.json) io.stdout(JSON.stringify({ id: stored.id, tenant, name: stored.name, key }, null, 2))
     else for (const line of addedText(key, stored, { place, columns: io.columns })) io.stdout(line)
@@ -108,16 +115,53 @@ function checkedTenant(name: string): string {
 interface NewLimits {
   readonly maxSpend?: number | undefined
   readonly callsPerMinute?: number | undefined
+  /** Limits that are not given stay as they are. */
+  readonly keepsOthers: boolean
 }
 
 async function putLimits(store: GatewayStore, name: string, given: NewLimits): Promise<void> {
-  if (given.maxSpend === undefined && given.callsPerMinute === undefined) return
-  const before = (await store.tenants()).find((tenant) => tenant.name === name)
+  if (given.maxSpend === undefined && given.callsPerMinute === undefined && given.keepsOthers) return
+  const before = given.keepsOthers ? await tenantNamed(store, name) : undefined
   await store.putTenant({
     name,
     maxNanoUsd: given.maxSpend === undefined ? before?.maxNanoUsd : Math.round(given.maxSpend * 1e9),
     callsPerMinute: given.callsPerMinute ?? before?.callsPerMinute,
   })
+}
+
+const tenantNamed = async (store: GatewayStore, name: string): Promise<Tenant | undefined> =>
+  (await store.tenants()).find((tenant) => tenant.name === name)
+
+async function limit(argv: readonly string[], io: CommandIo): Promise<boolean> {
+  const command = readCommand(argv, limitForm)
+  if (!command) return false
+  const { flags, options, words } = command
+  const name = checkedTenant(words[0] ?? '')
+  const { maxSpend, callsPerMinute, limits } = flags
+  if (maxSpend === undefined && callsPerMinute === undefined && limits) throw noLimit()
+  await withStore({ options, io }, async (store) => {
+    mustBeTenant(name, await store.tenants())
+    await putLimits(store, name, { maxSpend, callsPerMinute, keepsOthers: limits })
+    const tenant = await tenantNamed(store, name)
+    if (flags.json) io.stdout(JSON.stringify(tenant && tenantReport(tenant), null, 2))
+    else for (const line of indented(tenantText(name, tenant), io.columns, 0)) io.stdout(line)
+  })
+  return true
+}
+
+const noLimit = (): UsageError =>
+  new UsageError(
+    'no_limit_given',
+    'nothing is to be changed: give --max-spend, --calls-per-minute or --no-limits',
+  )
+
+/** Of whom nothing is known a limit may be a mistake. The key of the environment is known to be one's. */
+function mustBeTenant(name: string, tenants: readonly Tenant[]): void {
+  const names = [DEFAULT_TENANT, ...tenants.map((tenant) => tenant.name)]
+  if (names.includes(name)) return
+  const meant = nearest(name, names)
+  const hint = meant ? `did you mean ${meant}?` : 'nightshift gateway keys list shows all'
+  throw new NightshiftError('unknown_tenant', `there is no tenant ${quoteValue(name)}; ${hint}`)
 }
 
 async function list(argv: readonly string[], io: CommandIo): Promise<boolean> {

@@ -80,9 +80,20 @@ const PATTERNS: readonly (readonly [RegExp, string])[] = [
   [/:\/\/[^/\s@]+@/g, '://…@'],
 ]
 
+/** Shorter ones, as they are used for trials, are parts of ordinary words. */
+const SHORTEST_SECRET = 8
+
+function patternOf(secret: string): RegExp {
+  const literal = secret.replaceAll(/[^\w\s]/g, '\\$&')
+  return new RegExp(secret.length < SHORTEST_SECRET ? `(?<!\\w)${literal}(?!\\w)` : literal, 'g')
+}
+
 function cleaner(secrets: readonly string[]): (fields: LogFields | undefined) => LogFields {
+  // One may begin with another, whose mark would leave the rest of it to be read.
+  const longestFirst = secrets.toSorted((one, other) => other.length - one.length)
+  const patterns = longestFirst.map(patternOf)
   const clean = (text: string): string => {
-    const known = secrets.reduce((left, secret) => left.replaceAll(secret, '[secret]'), text)
+    const known = patterns.reduce((left, pattern) => left.replaceAll(pattern, '[secret]'), text)
     return PATTERNS.reduce((left, [pattern, shown]) => left.replaceAll(pattern, shown), known)
   }
   return (fields = {}) =>

@@ -38,6 +38,8 @@ async function dataOf<Reply>(call: APIPromise<Reply>, response: Response): Promi
   try {
     return (await call.withResponse()).data
   } catch (error) {
+    // Its caller ended it, or its time was up: that says nothing of the answer.
+    if (error instanceof APIError) throw error
     throw badReply(response, errorText(error), error)
   }
 }
@@ -53,9 +55,17 @@ const queuedSchema = z.object({ id: z.string() })
 
 /** Mode `async`. */
 async function queued(response: Response): Promise<Pending> {
-  const body = queuedSchema.safeParse(await response.json().catch(() => undefined))
+  const body = queuedSchema.safeParse(await jsonOf(response))
   if (!body.success) throw badReply(response, 'it names no request', body.error)
   return { kind: 'pending', requestId: body.data.id, retryAfterMs: retryAfterMs(response.headers) }
+}
+
+async function jsonOf(response: Response): Promise<unknown> {
+  try {
+    return await response.json()
+  } catch (error) {
+    throw badReply(response, errorText(error), error)
+  }
 }
 
 const PENDING_CODE = 'request_pending'

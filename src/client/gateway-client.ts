@@ -1,9 +1,17 @@
-import { OpenAI } from 'openai'
+import { type ClientOptions, OpenAI } from 'openai'
 
 type Prepared = Parameters<OpenAI['buildRequest']>[0]
 
-/** The `openai` client, but that it sends a call's `idempotencyKey`, which that one keeps to itself. */
+/**
+ * The `openai` client, but that it sends a call's `idempotencyKey`, which that one keeps to itself, and no headers that
+ * the environment has for OpenAI (`OPENAI_CUSTOM_HEADERS`): there may be a key among them.
+ */
 export class GatewayClient extends OpenAI {
+  constructor(options: ClientOptions) {
+    super(options)
+    this._options = { ...this._options, defaultHeaders: options.defaultHeaders }
+  }
+
   protected override async prepareRequest(
     request: RequestInit,
     { options }: { url: string; options: Prepared },

@@ -1,6 +1,5 @@
 import type { OpenAI } from 'openai'
 import { UsageError } from '../errors.ts'
-import { assertNever } from '../util/exhaustive.ts'
 
 type Message = OpenAI.ChatCompletionMessageParam
 type AssistantMessage = OpenAI.ChatCompletionAssistantMessageParam
@@ -30,7 +29,7 @@ function itemsOf(message: Message, place: string): Item[] {
     case 'function':
       throw formless(place, 'a message of the role function, which has no id of a call: use the role tool')
     default:
-      return assertNever(message)
+      throw formless(place, `a message of the role ${wordOf(message satisfies never, 'role')}`)
   }
 }
 
@@ -52,7 +51,7 @@ function inputPart(part: Part, place: string): InputContent {
     case 'input_audio':
       throw formless(place, 'audio: use chat.completions.create')
     default:
-      return assertNever(part)
+      throw formless(place, `a part of the type ${wordOf(part satisfies never, 'type')}`)
   }
 }
 
@@ -77,6 +76,10 @@ const assistantText = (content: NonNullable<AssistantMessage['content']>): strin
 
 const textOf = (content: string | readonly OpenAI.ChatCompletionContentPartText[]): string =>
   typeof content === 'string' ? content : content.map(({ text }) => text).join('')
+
+/** Of what the compiler rules out, and a program without types may give all the same. Not all of it: it may be long. */
+const wordOf = (value: object, field: string): string =>
+  JSON.stringify(new Map(Object.entries(value)).get(field))
 
 const formless = (place: string, what: string): UsageError =>
   new UsageError('bad_messages', `${place} cannot be given to responses.create: it is ${what}`)

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Hono } from 'hono'
 import type { RemoteApi } from '../batch/remote-api.ts'
+import { UsageError } from '../errors.ts'
 import { OpenAIRemoteApi } from '../openai/remote-api.ts'
 import { type Clock, systemClock } from '../util/clock.ts'
 import { firstRoute } from './engine/calls/ladder.ts'
@@ -32,7 +33,7 @@ export interface GatewayDependencies {
 export interface Gateway extends AsyncDisposable {
   /** The app, without a socket: `gateway.app.request('/v1/models')`. */
   readonly app: Hono<AppEnv>
-  /** Listens for HTTP or HTTPS; may be called more than once. Throws `UsageError` (`cannot_listen`, `bad_certificate`). */
+  /** Listens for HTTP or HTTPS; may be called more than once. Throws `UsageError` (`cannot_listen`, `bad_certificate`, `gateway_closed`). */
   listen(options: ListenOptions): Promise<Listener>
   /**
    * Takes no more calls, answers those that are held with a status by which clients come back, lets commits finish, and
@@ -114,9 +115,12 @@ class RunningGateway implements Gateway {
   }
 
   async listen(options: ListenOptions): Promise<Listener> {
+    if (this.#closing !== undefined) throw closed()
     const listener = await listen(this.#parts.front, options)
     this.#listeners.push(listener)
-    return listener
+    if (this.#closing === undefined) return listener
+    await listener.close()
+    throw closed()
   }
 
   close(): Promise<void> {
@@ -142,6 +146,9 @@ class RunningGateway implements Gateway {
     }
   }
 }
+
+const closed = (): UsageError =>
+  new UsageError('gateway_closed', 'the gateway is closed and cannot listen any more: open another one')
 
 const storeSettings = (place: StorePlace): StoreSettings =>
   place.kind === 'sqlite'

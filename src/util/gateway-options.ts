@@ -6,7 +6,7 @@ import { optionTable } from './option-table.ts'
 /** A variable by which other systems know an option. */
 export interface VariableAlias {
   readonly name: string
-  /** What one of its units is in units of the option: 1000 for seconds where the option has milliseconds. @default 1 */
+  /** What one of its units is in units of the option, a whole number: 1000 for seconds where that has milliseconds. @default the same unit */
   readonly factor?: number
   /** What it may be, where that is not what the option may be. */
   readonly allowed?: string
@@ -44,6 +44,12 @@ const batch = inGroup('Batches')
 const call = inGroup('Calls and failures')
 
 const URL_OF_POSTGRES = /^postgres(ql)?:\/\/.+/i
+const POSTGRES_ALLOWED = 'a postgres:// or postgresql:// URL'
+/** Other programs have variables of these names, too. */
+const foreignUrl = (name: string): VariableAlias => ({
+  name,
+  allowed: `${POSTGRES_ALLOWED}; with --data-dir it does not matter`,
+})
 const MEGABYTE_MOST = 200
 
 /** Every option of the gateway: the type, the flags, the variables, the help and the docs all come from here. */
@@ -104,8 +110,8 @@ export const gatewayTable = {
     'Keep the data in this database, which several gateways may share; a password is better given by the variable',
     {
       value: 'url',
-      allowed: 'a postgres:// or postgresql:// URL',
-      aliases: [{ name: 'POSTGRES_URL' }, { name: 'DATABASE_URL' }],
+      allowed: POSTGRES_ALLOWED,
+      aliases: [foreignUrl('POSTGRES_URL'), foreignUrl('DATABASE_URL')],
     },
   ),
   retentionDays: data(

@@ -45,17 +45,19 @@ export interface GatewayConfig {
 export function resolveGatewayOptions(given: GatewayOptions, env: EnvironmentVariables): GatewayConfig {
   const findings = entries.map(([name, entry]) => find(name, entry, told(name, entry, given, env)))
   const sources = new Map(findings.map(({ name, source }) => [name, source]))
-  const problems = findings.flatMap(({ problem }) => (problem === undefined ? [] : [problem]))
+  const problems = findings.flatMap((finding) =>
+    finding.problem === undefined || isMoot(finding, sources) ? [] : [finding.problem],
+  )
   if (problems.length > 0) throw usageError(problems)
   const options = gatewaySchema.parse(fitted(findings, sources))
-  const wrong = crossProblems(options)
+  const wrong = [...crossProblems(options), ...keyProblems(env)]
   if (wrong.length > 0) throw usageError(wrong)
   const { callerKey, warnings } = callerKeyOf(env)
   return Object.freeze({
     options: Object.freeze(options),
     sources,
     secrets: Object.freeze({
-      upstreamKey: secret(env, 'OPENAI_API_KEY'),
+      upstreamKey: secret(env, UPSTREAM_KEY),
       callerKey,
       webhookSecret: secret(env, 'NIGHTSHIFT_WEBHOOK_SECRET'),
     }),
@@ -123,13 +125,13 @@ function variableSays(name: string, entry: GatewayOptionEntry, alias: VariableAl
 /** Null, which no option may be, for a text that is no value of its kind. */
 function valueFromVariable(
   { schema, ignoreCase }: GatewayOptionEntry,
-  { factor = 1 }: VariableAlias,
+  { factor }: VariableAlias,
   text: string,
 ): unknown {
   const { shape } = schemaFacts(schema)
   if (shape?.kind === 'boolean') return SWITCHES.get(text.toLowerCase()) ?? null
   const value = shape && valueFromText(shape, text, ignoreCase)
-  return typeof value === 'number' ? Math.round(value * factor) : (value ?? null)
+  return typeof value === 'number' && factor !== undefined ? Math.round(value * factor) : (value ?? null)
 }
 
 /** In variables switches are written in more ways than on a command line. */
@@ -155,6 +157,10 @@ function find(name: string, { schema }: GatewayOptionEntry, [first, ...others]: 
   const differing = others.filter((other) => other.problem !== undefined || other.value !== value)
   return { name, source, value, problem, warnings: differing.map((other) => overruled(label, other.label)) }
 }
+
+/** `DATABASE_URL` may be of anything: where the data go to a folder that a flag names, nobody asks what it says. */
+const isMoot = ({ name, source }: Finding, sources: ReadonlyMap<string, OptionSource>): boolean =>
+  name === 'postgres' && source === 'alias' && sources.get('dataDir') === 'flag'
 
 /** No values: they may hold a password. */
 const overruled = (used: string, other: string): string => `${used} is used; ${other} says otherwise`
@@ -188,13 +194,29 @@ function crossProblems({ pollMinMs, pollMaxMs, tlsCert, tlsKey }: ResolvedGatewa
   return problems
 }
 
+const UPSTREAM_KEY = 'OPENAI_API_KEY'
 const CALLER_KEYS = ['BATCH_SERVER_API_KEY', 'API_KEY'] as const
+
+/** The strongest first. */
+const callerKeysIn = (env: EnvironmentVariables) =>
+  CALLER_KEYS.filter((name) => variable(env, name) !== undefined)
+
+/** Keys travel in a header, where nothing else can be: with such a one no call would ever succeed. */
+function keyProblems(env: EnvironmentVariables): string[] {
+  const [callerKey] = callerKeysIn(env)
+  return [UPSTREAM_KEY, ...(callerKey === undefined ? [] : [callerKey])]
+    .filter((name) => !/^[\x21-\x7e]*$/.test(variable(env, name) ?? ''))
+    .map(
+      (name) =>
+        `environment variable ${name} is no key: it has spaces, line breaks or other than ASCII characters in it`,
+    )
+}
 
 function callerKeyOf(env: EnvironmentVariables): {
   readonly callerKey: Secret | undefined
   readonly warnings: readonly string[]
 } {
-  const [first, ...others] = CALLER_KEYS.filter((name) => variable(env, name) !== undefined)
+  const [first, ...others] = callerKeysIn(env)
   if (first === undefined) return { callerKey: undefined, warnings: [] }
   const differing = others.filter((name) => variable(env, name) !== variable(env, first))
   return { callerKey: secret(env, first), warnings: differing.map((name) => overruled(first, name)) }

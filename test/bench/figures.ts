@@ -1,3 +1,4 @@
+import { loadavg } from 'node:os'
 import type { Measured } from './measured.ts'
 
 /** A figure with what it may be at most. */
@@ -11,11 +12,13 @@ export interface Verdict {
 /** What one path of the benchmark found. */
 export interface Findings {
   readonly title: string
+  /** What the figures depend on. */
+  readonly notes?: readonly string[]
   readonly columns: readonly string[]
   readonly rows: readonly (readonly string[])[]
   readonly verdicts: readonly Verdict[]
   /** Everything measured, for `--json`. */
-  readonly measured: Readonly<Record<string, readonly Measured[]>>
+  readonly measured: Readonly<Record<string, readonly object[]>>
 }
 
 export const isWithin = ({ value, budget }: Verdict): boolean => value <= budget
@@ -41,3 +44,6 @@ export const microseconds = (value: number): string => `${(value * 1e6).toFixed(
 export const times = (value: number): string => `${value.toFixed(2)}x`
 export const megabytes = (value: number): string => `${value.toFixed(0)} MB`
 export const count = (value: number): string => value.toLocaleString('en')
+
+/** How busy the machine is, with all that others do on it. */
+export const noteOnLoad = (): string => `load of the machine at the end: ${loadavg()[0]?.toFixed(1)}`

@@ -5,22 +5,45 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import type { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import { type Measured, measuredSchema } from './measured.ts'
 
-const pathOf = (program: string): string => fileURLToPath(new URL(`programs/${program}.ts`, import.meta.url))
+export const pathOf = (program: string): string =>
+  fileURLToPath(new URL(`programs/${program}.ts`, import.meta.url))
 
 /** Nothing outlives the benchmark, also when it fails half way. */
 const running = new Set<ChildProcess>()
-const STATE_DIR = join(tmpdir(), `nightshift-bench-state-${process.pid}`)
+export const STATE_DIR = join(tmpdir(), `nightshift-bench-state-${process.pid}`)
 process.once('exit', () => {
   for (const child of running) child.kill('SIGKILL')
   rmSync(STATE_DIR, { recursive: true, force: true })
 })
 
+/** A program, and what it is given. */
+export interface NodeProgram {
+  readonly file: string
+  readonly args?: readonly string[]
+  readonly env?: NodeJS.ProcessEnv
+  /** Flags of Node, such as those of a profile. */
+  readonly flags?: readonly string[]
+  /** Where its standard error goes: an open file. Default: that of the benchmark. */
+  readonly log?: number
+  /** Tells what it has used when it is asked, see `programs/probe.ts`. */
+  readonly isProbed?: boolean
+}
+
+export interface StartedNode {
+  readonly child: ChildProcess
+  readonly stdout: Readable
+}
+
+const PROBE = ['--import', new URL('programs/probe.ts', import.meta.url).href]
+
 /** Node reads TypeScript by itself: no loader costs time in what is measured, and profiles name the source's lines. */
-function start(program: string, args: readonly string[], env: NodeJS.ProcessEnv, flags: readonly string[]) {
-  const child = spawn(process.execPath, [...flags, pathOf(program), ...args], {
+export function startNode(program: NodeProgram): StartedNode {
+  const { file, args = [], env = {}, flags = [], log = 'inherit', isProbed = false } = program
+  const child = spawn(process.execPath, [...(isProbed ? PROBE : []), ...flags, file, ...args], {
     env: {
       PATH: process.env.PATH,
       HOME: process.env.HOME,
@@ -28,11 +51,12 @@ function start(program: string, args: readonly string[], env: NodeJS.ProcessEnv,
       WANDB_MODE: 'disabled',
       ...env,
     },
-    stdio: ['ignore', 'pipe', 'inherit'],
+    stdio: isProbed ? ['ignore', 'pipe', log, 'ipc'] : ['ignore', 'pipe', log],
   })
   running.add(child)
   child.once('close', () => running.delete(child))
-  return child
+  if (!child.stdout) throw new TypeError('a program was started without a pipe for what it prints')
+  return { child, stdout: child.stdout }
 }
 
 export interface Server extends AsyncDisposable {
@@ -42,8 +66,8 @@ export interface Server extends AsyncDisposable {
 
 /** A server in a process of its own, until it is disposed of. */
 export async function startServer(program: string, args: readonly string[] = []): Promise<Server> {
-  const child = start(program, args, {}, [])
-  for await (const url of createInterface(child.stdout)) {
+  const { child, stdout } = startNode({ file: pathOf(program), args })
+  for await (const url of createInterface(stdout)) {
     return {
       env: { OPENAI_API_KEY: 'sk-bench', OPENAI_BASE_URL: `${url}/v1` },
       [Symbol.asyncDispose]: async () => {
@@ -70,9 +94,14 @@ export interface MeasuredProgram {
 /** Runs a program to its end. Throws when it fails, or finishes other than what it was given. */
 export async function runMeasured(what: MeasuredProgram): Promise<Measured> {
   const { program, order, server, requests, flags = [] } = what
-  const child = start(program, [JSON.stringify(order)], server?.env ?? {}, flags)
+  const { child, stdout } = startNode({
+    file: pathOf(program),
+    args: [JSON.stringify(order)],
+    env: server?.env ?? {},
+    flags,
+  })
   let told = ''
-  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+  stdout.setEncoding('utf8').on('data', (text: string) => {
     told += text
   })
   const [code, signal] = await once(child, 'close')

@@ -1,8 +1,9 @@
 import { type Findings, isWithin, type Verdict } from './figures.ts'
 
 /** Findings as text for people. */
-export function renderFindings({ title, columns, rows, verdicts }: Findings): string {
-  return [title, '', ...renderTable(columns, rows), '', ...verdicts.map(renderVerdict), '', ''].join('\n')
+export function renderFindings({ title, notes = [], columns, rows, verdicts }: Findings): string {
+  const told = verdicts.length > 0 ? ['', ...verdicts.map(renderVerdict)] : []
+  return [title, ...notes, '', ...renderTable(columns, rows), ...told, '', ''].join('\n')
 }
 
 function renderTable(columns: readonly string[], rows: readonly (readonly string[])[]): string[] {

@@ -31,5 +31,9 @@ export const workOf = (index: number): Work => ({
 /** What everything is answered with: with all that stands around it, a reply is a little over 1 KB. */
 export const ANSWER = filler(ANSWER_BYTES)
 
+/** An answer that no other request has: with it, what comes back can be told to be its own. */
+export const ownAnswer = ({ messages }: Pick<Work['body'], 'messages'>): string =>
+  `${messages[0]?.content.slice(0, NUMBER_BYTES) ?? ''} ${ANSWER}`
+
 /** One line of output. */
 export const outputOf = (key: string, text: string) => ({ key, text })

@@ -78,6 +78,31 @@ describe('nightshift gateway keys', () => {
     expect((await place.keys('list')).lines[0]).toBe('acme: $0.00 spent, $5.00 at most, 60 calls a minute')
   })
 
+  test('limits are changed, and dropped, without another key', async () => {
+    await using place = await rig()
+    await place.keys('add', 'acme', '--max-spend', '2', '--calls-per-minute', '60')
+    expect((await place.keys('limit', 'acme', '--max-spend', '7.5')).lines).toEqual([
+      'acme: $0.00 spent, $7.50 at most, 60 calls a minute',
+    ])
+    const dropped = await place.keys('limit', 'acme', '--no-limits', '--calls-per-minute', '5', '--json')
+    expect(dropped.json()).toEqual({
+      name: 'acme',
+      maxSpendUsd: null,
+      callsPerMinute: 5,
+      spentUsd: 0,
+      reservedUsd: 0,
+    })
+    // Who has the key of the environment is a tenant, too.
+    await place.keys('limit', 'default', '--max-spend', '3')
+    expect((await place.keys('list', '--json')).json()).toMatchObject({
+      tenants: [{ name: 'acme' }, { name: 'default', maxSpendUsd: 3, callsPerMinute: null }],
+      keys: [{ tenant: 'acme' }],
+    })
+    await expect(place.keys('limit', 'acne', '--no-limits')).rejects.toThrow(
+      'there is no tenant "acne"; did you mean acme?',
+    )
+  })
+
   test('where there are no data, only a new key makes them', async () => {
     await using place = await rig()
     await expect(place.keys('list')).rejects.toThrow(`the folder ${place.path} has no data of a gateway`)
@@ -96,8 +121,9 @@ describe('nightshift gateway keys', () => {
     [['add', 'a b'], 'the tenant is "a b"'],
     [['add', 'acme', '--max-spend', '-1'], '--max-spend is -1'],
     [['add', 'acme', '--calls-per-minute', '0'], '--calls-per-minute is 0'],
+    [['limit', 'acme'], 'nothing is to be changed: give --max-spend'],
     [['revoke'], 'ID is missing'],
-    [['remove', 'x'], 'add or list or revoke'],
+    [['remove', 'x'], 'add or limit or list or revoke'],
     [['list', '--postgres', 'mysql://db'], '--postgres is "mysql://db"'],
   ])('%j is refused', async (argv, message) => {
     await using place = await rig()
@@ -108,6 +134,7 @@ describe('nightshift gateway keys', () => {
     await using place = await rig()
     const { text, code } = await place.keys(...argv)
     expect([code, text]).toEqual([0, expect.stringContaining('nightshift gateway keys add TENANT')])
+    expect(text.split('\n').filter((line) => line.length > 80)).toEqual([])
   })
 })
 

@@ -49,3 +49,16 @@ test('nothing secret is written, wherever it stands', () => {
   expect(lines.join()).not.toMatch(/upstream key|abc\.def|pass@|hunter2|xxxx|yyyy|anything|messages|third/)
   expect(lines.join()).toContain('postgres://…@db/x')
 })
+
+test('of a secret that begins with another one nothing is left over', () => {
+  const { log, lines } = capture('info', [new Secret('night'), new Secret('night-and-day')])
+  log.error('failed', { error: 'refused: night-and-day, and night' })
+  expect(lines.join()).toContain('refused: [secret], and [secret]')
+})
+
+test('a short key of a trial leaves other words alone', () => {
+  const { log, lines } = capture('info', [new Secret('key'), new Secret('a.b')])
+  log.info('started', { access: 'keys', why: 'key=key, "a.b", a.bc, axb' })
+  expect(lines.join()).toContain('"access":"keys"')
+  expect(JSON.parse(lines.join())).toMatchObject({ why: '[secret]=[secret], "[secret]", a.bc, axb' })
+})

@@ -114,6 +114,29 @@ describe('names of other systems', () => {
     expect([options[option], sources.get(option)]).toEqual([value, 'alias'])
   })
 
+  test('a variable may be whatever its flag may be, and nothing else', () => {
+    const entries: readonly (readonly [string, GatewayOptionEntry])[] = Object.entries(gatewayTable)
+    const numeric = entries.filter(([, { schema }]) => typeof schema.safeParse(undefined).data === 'number')
+    expect(numeric.length).toBeGreaterThan(10)
+    const value = fc.oneof(fc.integer({ min: -2, max: 300 }), fc.double({ min: 1e-9, max: 300, noNaN: true }))
+    const outcome = (env: Readonly<Record<string, string>>, name: string, given: GatewayOptions = {}) => {
+      try {
+        return Object.entries(resolved(env, given).options).find(([option]) => option === name)?.[1]
+      } catch (error) {
+        if (error instanceof UsageError) return 'refused'
+        throw error
+      }
+    }
+    fc.assert(
+      fc.property(fc.constantFrom(...numeric.map(([name]) => name)), value, (name, number) => {
+        expect(outcome({ [variableOf(name)]: String(number) }, name)).toBe(
+          outcome({}, name, { [name]: number }),
+        )
+      }),
+    )
+    expect(resolved({ NIGHTSHIFT_RETENTION_DAYS: '0.25' }).options.retentionDays).toBe(0.25)
+  })
+
   test('keys are read from both names, and are shown nowhere', () => {
     const env = {
       OPENAI_API_KEY: 'sk-upstream',
@@ -175,6 +198,23 @@ describe('what cannot be is refused, by its name:', () => {
     expect(complaint(env)).not.toContain('hunter2')
   })
 
+  test.each([
+    { OPENAI_API_KEY: 'sk-first\nsk-second' },
+    { OPENAI_API_KEY: '“sk-quoted”' },
+    { BATCH_SERVER_API_KEY: 'two words' },
+    { API_KEY: 'two words' },
+  ])('a key that no header can carry, without showing it: %j', (env) => {
+    const [[name, key] = ['', '']] = Object.entries(env)
+    expect(complaint(env)).toContain(`environment variable ${name} is no key`)
+    expect(complaint(env)).not.toContain(key)
+  })
+
+  test('a key that is not used may be anything', () => {
+    const env = { BATCH_SERVER_API_KEY: 'good', API_KEY: 'two words', OPENAI_API_KEY: ' sk-x\n' }
+    expect(resolved(env).secrets.callerKey?.reveal()).toBe('good')
+    expect(resolved(env).secrets.upstreamKey?.reveal()).toBe('sk-x')
+  })
+
   test('all at once', () => {
     const message = complaint({ PORT: 'x', NIGHTSHIFT_WINDOW_MS: 'y' })
     expect(message.split('\n')).toHaveLength(3)
@@ -218,6 +258,13 @@ describe('where the data are', () => {
     const { place: chosen, warnings } = place({ DATABASE_URL: URL }, { dataDir: 'here' })
     expect(chosen).toEqual({ kind: 'sqlite', dataDir: 'here' })
     expect(warnings).toHaveLength(1)
+  })
+
+  test('with such a folder it does not matter what a common name says', () => {
+    const other = 'mysql://user:hunter2@db/x'
+    expect(place({ DATABASE_URL: other }, { dataDir: 'here' }).place.kind).toBe('sqlite')
+    expect(complaint({ NIGHTSHIFT_POSTGRES: other }, { dataDir: 'here' })).toContain('NIGHTSHIFT_POSTGRES is')
+    expect(complaint({ DATABASE_URL: other })).toContain('with --data-dir it does not matter')
   })
 
   test('both on purpose cannot be', () => {

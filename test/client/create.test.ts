@@ -13,6 +13,7 @@ import {
   queued,
   responseReply,
   standIn,
+  stuck,
 } from './stand-in.ts'
 
 const MODEL = 'gpt-5-mini'
@@ -67,6 +68,24 @@ describe('where it leads', () => {
       'Bearer none',
     ])
     expect(JSON.stringify(server.calls)).not.toContain('sk-not-for-gateways')
+  })
+
+  test('with the headers that it is given, and none that the environment has for OpenAI', async () => {
+    vi.stubEnv('OPENAI_CUSTOM_HEADERS', 'Authorization: Bearer sk-not-for-gateways\nX-Team: not-for-gateways')
+    await using server = await standIn(answered(chatReply('Hello.')))
+    const options = {
+      batchServerUrl: server.url,
+      batchServerApiKey: 'mine',
+      defaultHeaders: { 'X-Nightshift-Priority': 'high' },
+    }
+    const client = new OpenAIBatching(options)
+    await client.chat.completions.create(CHAT)
+    await client.chat.completions.parse(CHAT)
+    await client.models.list()
+    await client.withOptions({ maxRetries: 0 }).chat.completions.create(CHAT)
+    for (const { headers } of server.calls)
+      expect(headers).toMatchObject({ authorization: 'Bearer mine', 'x-nightshift-priority': 'high' })
+    expect(JSON.stringify(server.calls)).not.toContain('not-for-gateways')
   })
 })
 
@@ -217,6 +236,24 @@ describe('what fails', () => {
       expect(error).toMatchObject({ code: 'bad_reply', retryable: true })
       expect(error).toHaveProperty('message', expect.stringContaining(server.url))
     }
+  })
+
+  test('half way through an answer it ends as in the package: by its caller, or by its time', async () => {
+    const abort = new AbortController()
+    await using server = await standIn(stuck)
+    const client = new OpenAIBatching({
+      ...ONCE,
+      batchServerUrl: server.url,
+      fetch: async (url, init) => {
+        const response = await fetch(url, init)
+        setImmediate(() => abort.abort())
+        return response
+      },
+    })
+    const ended = client.chat.completions.create(CHAT, { signal: abort.signal })
+    await expect(ended).rejects.toBeInstanceOf(OpenAI.APIUserAbortError)
+    const late = client.chat.completions.create(CHAT, { timeout: 50 })
+    await expect(late).rejects.toBeInstanceOf(OpenAI.APIConnectionTimeoutError)
   })
 })
 

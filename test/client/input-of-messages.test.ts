@@ -89,6 +89,19 @@ test('what responses have no form for is refused, with its place', () => {
   )
 })
 
+test('what nobody knows is refused like that, with its name and no more of it', () => {
+  const secret = 'x'.repeat(10_000)
+  // As programs without types may have it.
+  const poet: never[] = JSON.parse(`[{ "role": "poet", "content": "${secret}" }]`)
+  const film: never[] = JSON.parse(
+    `[{ "role": "user", "content": [{ "type": "video", "video": "${secret}" }] }]`,
+  )
+  const error = (place: string, what: string) =>
+    new UsageError('bad_messages', `${place} cannot be given to responses.create: it is ${what}`)
+  expect(() => inputOfMessages(poet)).toThrow(error('messages[0]', 'a message of the role "poet"'))
+  expect(() => inputOfMessages(film)).toThrow(error('messages[0].content[0]', 'a part of the type "video"'))
+})
+
 test('there is input or there are messages, not both', () => {
   const client = new OpenAIBatching({ batchServerUrl: 'http://127.0.0.1:1' })
   const both = { model: 'm', input: 'a', messages: [{ role: 'user', content: 'a' }] }

@@ -70,6 +70,12 @@ export const half: Answer = (response) => {
   response.write('{"object":', () => response.destroy())
 }
 
+/** Half of an answer, and then nothing. */
+export const stuck: Answer = (response) => {
+  response.writeHead(200, { 'content-type': 'application/json', 'content-length': '1000' })
+  response.write('{"object":')
+}
+
 export interface StandIn extends AsyncDisposable {
   /** Without `/v1`. */
   readonly url: string

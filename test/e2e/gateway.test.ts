@@ -1,9 +1,9 @@
 import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import { join } from 'node:path'
-import { describe, expect, test } from 'vitest'
-import { loadSqlite } from '../../src/util/sqlite.ts'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { temporaryFolder } from '../support/folder.ts'
+import { gatewayCommand } from '../support/gateway-command.ts'
 import {
   type Curled,
   curl,
@@ -39,7 +39,14 @@ const untilFor =
     }
   }
 
-describe('nightshift gateway', { timeout: 120_000 }, () => {
+let emulator: Awaited<ReturnType<typeof startEmulator>>
+beforeAll(async () => {
+  emulator = await startEmulator()
+}, 60_000)
+afterAll(() => emulator[Symbol.asyncDispose]())
+
+// Each has gateways and data of its own; they mostly wait, for programs that start and for batches.
+describe.concurrent('nightshift gateway', { timeout: 120_000 }, () => {
   test('says in one line where it serves, and to whom; stops in order at SIGTERM', async () => {
     await using folder = await temporaryFolder()
     const dataDir = join(folder.path, 'data')
@@ -50,7 +57,7 @@ describe('nightshift gateway', { timeout: 120_000 }, () => {
     expect(gateway.url).toMatch(/^http:\/\/127\.0\.0\.1:\d+$/)
     expect(await curl(`${gateway.url}/healthz`)).toMatchObject({ status: 200 })
     const port = new URL(gateway.url).port
-    const health = await runProgram(MAIN, ['gateway', 'health'], { NIGHTSHIFT_PORT: port })
+    const health = await gatewayCommand(['health'], { NIGHTSHIFT_PORT: port })
     expect(health).toMatchObject({ code: 0, stdout: expect.stringContaining('"ok"') })
     gateway.kill('SIGTERM')
     const { code, stdout, stderr } = await gateway.ended
@@ -67,7 +74,6 @@ describe('nightshift gateway', { timeout: 120_000 }, () => {
   test('answers curl in each mode', async ({ signal }) => {
     const until = untilFor(signal)
     await using folder = await temporaryFolder()
-    await using emulator = await startEmulator()
     await using gateway = await startGateway(['--data-dir', folder.path, '--cache-ttl', '60'], {
       ...FAST,
       ...emulator.env,
@@ -114,7 +120,6 @@ describe('nightshift gateway', { timeout: 120_000 }, () => {
   }) => {
     const until = untilFor(signal)
     await using folder = await temporaryFolder()
-    await using emulator = await startEmulator()
     const args = ['--data-dir', folder.path]
     await using before = await startGateway(args, { ...NEVER, ...emulator.env })
     const calls = ['one', 'two', 'three'].map((text) => chat(before.url, bodyOf(text)))
@@ -147,7 +152,6 @@ describe('nightshift gateway', { timeout: 120_000 }, () => {
   test('a kill loses nothing that was accepted', async ({ signal }) => {
     const until = untilFor(signal)
     await using folder = await temporaryFolder()
-    await using emulator = await startEmulator()
     const args = ['--data-dir', folder.path]
     await using before = await startGateway(args, { ...NEVER, ...emulator.env })
     const accepted = await chat(before.url, bodyOf('killed'), ...mode('async'))
@@ -166,40 +170,17 @@ describe('nightshift gateway', { timeout: 120_000 }, () => {
     await using folder = await temporaryFolder()
     await using gateway = await startGateway(['--data-dir', join(folder.path, 'a')])
     const env = { OPENAI_API_KEY: 'sk-x' }
-    const again = await runProgram(
-      MAIN,
-      ['gateway', '--port', '0', '--data-dir', join(folder.path, 'a')],
-      env,
-    )
+    const again = await gatewayCommand(['--port', '0', '--data-dir', join(folder.path, 'a')], env)
     expect(again).toMatchObject({
       code: 1,
       stdout: '',
       stderr: expect.stringMatching(/^error: the folder \S+ is in use by another gateway[^\n]+\n$/),
     })
     const { port } = new URL(gateway.url)
-    const taken = await runProgram(
-      MAIN,
-      ['gateway', '--port', port, '--data-dir', join(folder.path, 'b')],
-      env,
-    )
+    const taken = await gatewayCommand(['--port', port, '--data-dir', join(folder.path, 'b')], env)
     expect(taken).toMatchObject({ code: 2, stdout: '' })
     expect(taken.stderr).toMatch(/^error: cannot listen on 127\.0\.0\.1:\d+: [^\n]+\n$/m)
     expect(await curl(`${gateway.url}/healthz`)).toMatchObject({ status: 200 })
-  })
-
-  test('leaves data of a newer release as they are', async () => {
-    await using folder = await temporaryFolder()
-    const env = { NIGHTSHIFT_DATA_DIR: folder.path, OPENAI_API_KEY: 'sk-x' }
-    expect(await runProgram(MAIN, ['gateway', 'keys', 'add', 'acme'], env)).toMatchObject({ code: 0 })
-    const database = new (loadSqlite().DatabaseSync)(join(folder.path, 'gateway.db'))
-    database.exec("insert into schema_versions (version, needs) values (999, '99.0.0')")
-    database.close()
-    const ended = await runProgram(MAIN, ['gateway', '--port', '0'], env)
-    expect(ended).toMatchObject({
-      code: 1,
-      stdout: '',
-      stderr: expect.stringMatching(/^error: [^\n]+ 99\.0\.0[^\n]+\n$/),
-    })
   })
 
   test('asks for keys once there are any, also for those made beside it', async ({ signal }) => {
@@ -214,7 +195,7 @@ describe('nightshift gateway', { timeout: 120_000 }, () => {
     expect(await list('the-own-key')).toMatchObject({ status: 200 })
 
     const keys = async (...args: readonly string[]) => {
-      const { code, stdout } = await runProgram(MAIN, ['gateway', 'keys', ...args, '--json'], place)
+      const { code, stdout } = await gatewayCommand(['keys', ...args, '--json'], place)
       expect(code).toBe(0)
       return JSON.parse(stdout)
     }
@@ -242,9 +223,8 @@ describe('nightshift gateway', { timeout: 120_000 }, () => {
     const until = untilFor(signal)
     await using server = await startPostgres()
     await using database = await temporaryDatabase(server)
-    await using emulator = await startEmulator()
     const place = { NIGHTSHIFT_POSTGRES: database.url }
-    const made = await runProgram(MAIN, ['gateway', 'keys', 'add', 'acme', '--json'], place)
+    const made = await gatewayCommand(['keys', 'add', 'acme', '--json'], place)
     const { key } = JSON.parse(made.stdout)
     // The keys of the database are enough for any address, and are asked for on loopback, too.
     await using first = await startGateway([], { ...place, ...emulator.env, ...NEVER })
@@ -280,9 +260,7 @@ describe('nightshift gateway', { timeout: 120_000 }, () => {
     expect(gateway.url).toMatch(/^https:/)
     expect(await curl(`${gateway.url}/healthz`)).toMatchObject({ status: 200 })
     const { port } = new URL(gateway.url)
-    expect(await runProgram(MAIN, ['gateway', 'health'], { ...tls, NIGHTSHIFT_PORT: port })).toMatchObject({
-      code: 0,
-    })
+    expect(await gatewayCommand(['health'], { ...tls, NIGHTSHIFT_PORT: port })).toMatchObject({ code: 0 })
   })
 
   test('a second signal ends it at once, though a call is on its way', async () => {
@@ -305,29 +283,9 @@ describe('nightshift gateway', { timeout: 120_000 }, () => {
     silent.close()
   })
 
+  // All that it refuses is in test/cli/gateway-refusals.test.ts; here is what a shell sees of it.
   test.each([
     [[], {}, 2, 'set OPENAI_API_KEY to the key of the server that does the work'],
-    [['--host', '0.0.0.0'], { OPENAI_API_KEY: 'sk-x' }, 2, 'set BATCH_SERVER_API_KEY'],
-    [['--host', '::'], {}, 2, 'and BATCH_SERVER_API_KEY'],
-    [['--host', '0.0.0.0', '--no-auth'], { OPENAI_API_KEY: 'sk-x' }, 2, '--i-trust-this-network'],
-    [['--no-auth'], { OPENAI_API_KEY: 'sk-x', API_KEY: 'k' }, 2, '--no-auth asks for no key, yet'],
-    [['--port', '70000'], {}, 2, '--port is 70000, but must be a whole number from 0 to 65535'],
-    [['--windowms', '5'], {}, 2, 'did you mean --window-ms?'],
-    [['--api-key', 'sk-secret'], {}, 2, 'a key on the command line can be seen by others'],
-    [['serve'], {}, 2, '"serve" is one word too many'],
-    [[], { CLIENT_SERVING_MODE: 'turbo' }, 2, 'CLIENT_SERVING_MODE is "turbo"'],
-    [
-      ['--tls-cert', 'a.pem', '--tls-key', 'b.pem'],
-      { OPENAI_API_KEY: 'sk-x' },
-      2,
-      '--tls-cert: a.pem cannot be read',
-    ],
-    [
-      [],
-      { OPENAI_API_KEY: 'sk-x', OPENAI_BASE_URL: 'http://localhost:9487/v1' },
-      2,
-      'which is this gateway itself',
-    ],
     [['--postgres', 'postgres://127.0.0.1:1/x'], { OPENAI_API_KEY: 'sk-x' }, 3, 'cannot be reached'],
   ] as const)('%j with %j ends with one line', async (args, env, code, message) => {
     await using folder = await temporaryFolder()
@@ -335,7 +293,6 @@ describe('nightshift gateway', { timeout: 120_000 }, () => {
     const ended = await runProgram(MAIN, ['gateway', ...args], { ...dataDir, ...env })
     expect(ended).toMatchObject({ code, stdout: '', stderr: expect.stringMatching(/^error: [^\n]+\n$/) })
     expect(ended.stderr).toContain(message)
-    expect(ended.stderr).not.toContain('sk-secret')
     expect(await readdir(folder.path)).toEqual([])
   })
 })

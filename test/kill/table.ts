@@ -4,7 +4,7 @@ import { phasesOf } from './disk-points.ts'
 import { kindOf, placeOf } from './orders.ts'
 
 /** A line of the table. `most`: what it may be at most. */
-interface Row {
+export interface Row {
   readonly what: string
   readonly value: number
   readonly most?: number
@@ -93,7 +93,7 @@ function coverage(jobs: Campaign['jobs']) {
   return { places, killedAt }
 }
 
-function renderRows(rows: readonly Row[]): string {
+export function renderRows(rows: readonly Row[]): string {
   const width = Math.max(...rows.map(({ what }) => what.length))
   return rows.map((row) => `${row.what.padEnd(width)}  ${renderValue(row)}`).join('\n')
 }

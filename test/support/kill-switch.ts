@@ -22,6 +22,11 @@ export class KillSwitch {
     this.#seen = 0
   }
 
+  /** Nobody is to be killed any more. */
+  disarm(): void {
+    this.#order = undefined
+  }
+
   /** Serves a request by `next`, or breaks its connection at the moment that was ordered. */
   async pass(request: Request, next: Next): Promise<Response> {
     const order = this.#order

@@ -1,14 +1,5 @@
-import { itemsOf, valuesOf } from '../body/json-members.ts'
-import {
-  eventText,
-  isListText,
-  isObjectText,
-  isStringText,
-  listText,
-  objectText,
-  type Parts,
-  pieces,
-} from './event-text.ts'
+import { isListText, isObjectText, isStringText, itemsOf, valuesOf } from '../body/json-members.ts'
+import { eventText, listText, objectText, type Parts, pieces } from './event-text.ts'
 
 export interface ChatEventOptions {
   /** The caller asked for a last chunk with `usage` (`stream_options.include_usage`). */

@@ -1,8 +1,8 @@
 import type { Endpoint } from '../../openai/wire.ts'
 import { cutText } from '../../util/text.ts'
-import { valuesOf } from '../body/json-members.ts'
+import { isObjectText, isStringText, valuesOf } from '../body/json-members.ts'
 import { openaiErrorText } from '../body/openai-error.ts'
-import { eventText, isObjectText, isStringText, objectText } from './event-text.ts'
+import { eventText, objectText } from './event-text.ts'
 
 /** An error as it is answered: HTTP status, and JSON text. */
 export interface ErrorAnswer {

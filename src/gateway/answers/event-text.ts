@@ -46,10 +46,3 @@ export function* pieces(json: string): Generator<string> {
 }
 
 const isHighSurrogate = (code: number): boolean => code >= 0xd800 && code <= 0xdbff
-
-export const isObjectText = (json: string | undefined): json is string =>
-  json?.trimStart().startsWith('{') ?? false
-export const isListText = (json: string | undefined): json is string =>
-  json?.trimStart().startsWith('[') ?? false
-export const isStringText = (json: string | undefined): json is string =>
-  json?.trimStart().startsWith('"') ?? false

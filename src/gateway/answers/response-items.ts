@@ -1,5 +1,5 @@
-import { itemsOf, valuesOf } from '../body/json-members.ts'
-import { isListText, isObjectText, isStringText, objectText, type Parts, pieces } from './event-text.ts'
+import { isListText, isObjectText, isStringText, itemsOf, valuesOf } from '../body/json-members.ts'
+import { objectText, type Parts, pieces } from './event-text.ts'
 
 /** An event of a response's stream, without its number. */
 export interface Step {
@@ -85,11 +85,8 @@ function begunItem(type: string, fields: Values): string {
 }
 
 function* insideSteps(type: string, fields: Values, place: Place): Generator<Step> {
-  if (type === 'message') yield* partsSteps(fields.get('content'), place)
-  if (type === 'reasoning') {
-    yield* summarySteps(fields.get('summary'), place)
-    yield* partsSteps(fields.get('content'), place)
-  }
+  if (type === 'reasoning') yield* summarySteps(fields.get('summary'), place)
+  if (type === 'message' || type === 'reasoning') yield* partsSteps(type, fields.get('content'), place)
   const [begin, ...phases] = PHASES.get(type) ?? []
   if (begin !== undefined) yield step(`response.${type}.${begin}`, place)
   yield* callSteps(type, fields, place)
@@ -117,10 +114,14 @@ function* deltaSteps(type: string, text: string, place: Place): Generator<Step> 
   for (const piece of pieces(text)) yield step(type, [...place, ['delta', piece]])
 }
 
-/** The parts of a message, or of what the model thought. */
-function* partsSteps(parts: string | undefined, place: Place): Generator<Step> {
-  if (!isListText(parts)) return
-  for (const [index, part] of itemsOf(parts).entries()) {
+/**
+ * The parts of a message, or of what the model thought. Some clients raise for a part that has no place in its item: of
+ * an item with such a part only the whole is told.
+ */
+function* partsSteps(type: string, content: string | undefined, place: Place): Generator<Step> {
+  const parts = isListText(content) ? itemsOf(content) : []
+  if (!parts.every((part) => isThought(part) === (type === 'reasoning'))) return
+  for (const [index, part] of parts.entries()) {
     const at: Place = [...place, ['content_index', String(index)]]
     const fields: Values = isObjectText(part) ? valuesOf(part) : new Map()
     const kind = WRITTEN_PARTS.get(wordOf(fields.get('type')))
@@ -134,6 +135,9 @@ function* partsSteps(parts: string | undefined, place: Place): Generator<Step> {
     yield step('response.content_part.done', [...at, ['part', part]])
   }
 }
+
+const isThought = (part: string): boolean =>
+  isObjectText(part) && wordOf(valuesOf(part).get('type')) === 'reasoning_text'
 
 interface WrittenPart {
   readonly field: string

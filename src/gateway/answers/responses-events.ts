@@ -1,5 +1,5 @@
-import { itemsOf, valuesOf } from '../body/json-members.ts'
-import { eventText, isListText, isObjectText, objectText, type Parts } from './event-text.ts'
+import { isListText, isObjectText, itemsOf, valuesOf } from '../body/json-members.ts'
+import { eventText, objectText, type Parts } from './event-text.ts'
 import { itemSteps } from './response-items.ts'
 
 /**
@@ -14,12 +14,13 @@ export function* responsesEvents(answer: string): Generator<string> {
       type,
     )
   const response = isObjectText(answer) ? valuesOf(answer) : undefined
-  const output = response?.get('output')
-  if (response && isListText(output)) {
+  if (response) {
+    // Clients raise for a stream that does not begin so, also where nothing comes of it.
     const begun: Parts = [['response', begunResponse(response)]]
     yield event('response.created', begun)
     yield event('response.in_progress', begun)
-    for (const [index, item] of itemsOf(output).entries())
+    const output = response.get('output')
+    for (const [index, item] of (isListText(output) ? itemsOf(output) : []).entries())
       for (const { type, parts } of itemSteps(item, index)) yield event(type, parts)
   }
   yield event(lastEvent(response?.get('status')), [['response', answer]])

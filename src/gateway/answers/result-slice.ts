@@ -3,7 +3,7 @@ import type { Failure } from '../../batch/reply.ts'
 import type { Endpoint } from '../../openai/wire.ts'
 import type { TokenUsage } from '../../tokens/usage.ts'
 import { parsedJson } from '../../util/parsed-json.ts'
-import { afterSpace, valuesOf } from '../body/json-members.ts'
+import { isObjectText, valuesOf } from '../body/json-members.ts'
 import { openaiErrorText } from '../body/openai-error.ts'
 import type { Ending } from '../domain/request.ts'
 
@@ -12,7 +12,7 @@ export interface ResultSlice {
   /** The line's `custom_id`. */
   readonly id: string
   readonly ending: Extract<Ending, 'succeeded' | 'failed'>
-  /** What the caller is answered with when this is the end of it: the server's own HTTP status where it gave one. */
+  /** What the caller is answered with when this is the end of it: 200, or the server's own HTTP status where it gave one. */
   readonly status: number
   /** JSON text, as the server wrote it; of an error that it gave in no body, one in OpenAI's form. */
   readonly body: string
@@ -32,10 +32,10 @@ export function sliceResult(text: string, endpoint: Endpoint): ResultSlice | und
   if (!line) return undefined
   const outcome = classifyLine(line, endpoint)
   const raw = rawBody(text)
-  const given = line.response?.status_code ?? undefined
   const facts = { id: line.custom_id, requestId: outcome.requestId, usage: outcome.usage }
+  // To a client 202 means that the answer comes later, and 204 that there is none.
   if (outcome.kind === 'reply' && raw !== undefined)
-    return { ...facts, ending: 'succeeded', status: given ?? 200, body: raw, failure: undefined }
+    return { ...facts, ending: 'succeeded', status: 200, body: raw, failure: undefined }
   const failure = outcome.kind === 'failure' ? outcome.failure : undefined
   return { ...facts, ending: 'failed', ...failureAnswer(failure, raw), failure }
 }
@@ -73,12 +73,10 @@ function fittingStatus(code: string, isOdd: boolean, mayPass: boolean): number {
 /** The text of `response.body`; of one that is a string with JSON in it, that JSON. Undefined when it is no object. */
 function rawBody(text: string): string | undefined {
   const response = valuesOf(text).get('response')
-  const body = response === undefined || !isObjectText(response) ? undefined : valuesOf(response).get('body')
+  const body = isObjectText(response) ? valuesOf(response).get('body') : undefined
   if (body === undefined || isObjectText(body)) return body
   const inner = parsedJson(body)
   return typeof inner === 'string' && isObjectText(inner) && parsedJson(inner) !== undefined
     ? inner
     : undefined
 }
-
-const isObjectText = (json: string): boolean => json[afterSpace(json, 0)] === '{'

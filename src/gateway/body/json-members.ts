@@ -138,7 +138,15 @@ function nextStart(json: string, end: number): number {
   return json.charCodeAt(at) === COMMA ? afterSpace(json, at + 1) : at
 }
 
-export function afterSpace(json: string, start: number): number {
+const startsWith = (json: string | undefined, code: number): json is string =>
+  json !== undefined && json.charCodeAt(afterSpace(json, 0)) === code
+
+/** What kind of value a JSON text is, by its first character. */
+export const isObjectText = (json: string | undefined): json is string => startsWith(json, OPEN_OBJECT)
+export const isListText = (json: string | undefined): json is string => startsWith(json, OPEN_LIST)
+export const isStringText = (json: string | undefined): json is string => startsWith(json, QUOTE)
+
+function afterSpace(json: string, start: number): number {
   let at = start
   while (isSpace(json.charCodeAt(at))) at++
   return at

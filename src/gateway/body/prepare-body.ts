@@ -48,6 +48,8 @@ const CUT: ReadonlySet<string> = new Set(['stream', 'stream_options', 'service_t
 /** What a request without a maximum of output tokens is taken to be allowed. */
 const ASSUMED_MOST_OUTPUT = 2048
 const COMPLETION_RATIO = 0.5
+/** More than a server writes in the time of a batch. What a body allows may be any number, which no book could hold. */
+const MOST_OUTPUT = 100_000_000
 
 /**
  * Checks a request's body as it came in and makes ready what goes into the batch. All that the caller wrote stays as it
@@ -105,7 +107,8 @@ function forecast(endpoint: Endpoint, given: Fields, measured: Measured, facts: 
   const { calibration = noCalibration, completionRatio = COMPLETION_RATIO } = facts
   const body = given.service_tier === undefined ? given : { ...given, service_tier: undefined }
   const measure = measureBody(endpoint, body, measured)
-  const { maxOutputTokens: most, mostInputTokens: mostInput, unbounded } = measure
+  const { maxOutputTokens: allowed, mostInputTokens: mostInput, unbounded } = measure
+  const most = allowed === undefined ? undefined : Math.min(allowed, MOST_OUTPUT)
   const estimate = estimateText(calibration, measure.textBytes) + measure.imageTokens
   return {
     requests: 1,

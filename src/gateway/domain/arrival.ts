@@ -11,7 +11,7 @@ export interface Arrival extends QueueGroup {
   readonly bodyText: string
   readonly lineBytes: number
   readonly tokens: TokenForecast
-  /** The most that it can be charged on its route, in nano-USD; undefined when nobody can say. */
+  /** The most that it can be charged by batch, in nano-USD; undefined when nobody can say. */
   readonly mostNanoUsd: number | undefined
   /** The most that it can be charged when it is called by itself (flex or direct), in nano-USD; absent: no more than `mostNanoUsd`. */
   readonly mostDirectlyNanoUsd?: number | undefined
@@ -34,8 +34,8 @@ export interface Arrival extends QueueGroup {
 
 /** What became of a call. */
 export type Acceptance =
-  /** It is on disk, under the id it came with. */
-  | { readonly kind: 'new'; readonly id: string }
+  /** It is on disk, under the id it came with. `route`: it goes by this, since its tenant cannot pay for the one it came with. */
+  | { readonly kind: 'new'; readonly id: string; readonly route?: Route }
   /** It is the same as a request that is there already, which it now waits for, or whose answer is there. */
   | { readonly kind: 'joined'; readonly id: string; readonly isDone: boolean }
   /** An answer that serves from the cache. */
@@ -44,6 +44,8 @@ export type Acceptance =
   | { readonly kind: 'absent'; readonly pending: string | undefined }
   /** The idempotency key was used with another body. */
   | { readonly kind: 'conflict'; readonly id: string }
+  /** Its caller was gone before it could be put on record: nothing is stored. */
+  | { readonly kind: 'unwanted' }
   /** As many requests wait as may. */
   | { readonly kind: 'full'; readonly waiting: number }
   /** The tenant would pass what it may spend. Amounts in nano-USD. */

@@ -1,5 +1,6 @@
 import { RemoteError } from '../../errors.ts'
 import type { WireBatch } from '../../openai/wire.ts'
+import type { Clock } from '../../util/clock.ts'
 import type { GatewayBatch } from '../domain/batch.ts'
 import { Advancing } from './advancing.ts'
 import { Claims } from './claims.ts'
@@ -18,6 +19,8 @@ import { Unsent } from './unsent.ts'
 
 /** How long uploads and creates that are under way are waited for at the end. */
 const PATIENCE_MS = 10_000
+/** Whoever looks at a batch hears what is known of it when the server takes longer than this. */
+const LOOK_MS = 10_000
 
 /** What an engine is switched by and what it is told beside its context. */
 export interface Switches {
@@ -62,14 +65,18 @@ export class BatchEngine implements Engine {
   }
 
   async look(tenant: string, batchId: string): Promise<GatewayBatch | undefined> {
-    const { store, api, stop } = this.#context
+    const { store, api, stop, clock } = this.#context
     const known = await store.batchByRemoteId(batchId, tenant)
     if (!known) return undefined
+    const isOver = new AbortController()
+    const late = lateSignal(clock, LOOK_MS, isOver.signal)
     try {
-      return withRemote(known, await api.retrieveBatch(batchId, stop))
+      return withRemote(known, await api.retrieveBatch(batchId, AbortSignal.any([stop, late])))
     } catch (error) {
       if (!(error instanceof RemoteError)) throw error
       return known
+    } finally {
+      isOver.abort()
     }
   }
 
@@ -107,18 +114,23 @@ export class BatchEngine implements Engine {
     const done = new AbortController()
     stop.abort()
     const patience = clock.sleep(PATIENCE_MS, done.signal, { background: true }).then(() => cut.abort())
-    await Promise.all([jobs.close(), calls.close(), this.#sweeping])
-    done.abort()
-    await patience
-    await spool.close()
+    try {
+      await Promise.all([jobs.close(), calls.close(), this.#sweeping])
+    } finally {
+      done.abort()
+      await patience
+      await spool.close()
+    }
   }
 
-  /** Whatever becomes of jobs: each process asks for a sweep from time to time. */
+  /** Whatever becomes of jobs: each process asks for a sweep from time to time, and sets its time right. */
   async #sweep(): Promise<void> {
     const { clock, jobs, time, stop } = this.#context
     while (!stop.aborted) {
       await clock.sleep(this.#switches.sweepMs, stop, { background: true })
-      if (!stop.aborted) jobs.plan({ kind: 'sweep' }, time.now())
+      if (stop.aborted) return
+      await this.#sweeper.refreshTime()
+      jobs.plan({ kind: 'sweep' }, time.now())
     }
   }
 
@@ -140,6 +152,13 @@ export class BatchEngine implements Engine {
         return job satisfies never
     }
   }
+}
+
+/** Aborted after so long, unless it is over before. */
+function lateSignal(clock: Clock, ms: number, isOver: AbortSignal): AbortSignal {
+  const late = new AbortController()
+  void clock.sleep(ms, isOver, { background: true }).then(() => late.abort())
+  return late.signal
 }
 
 const withRemote = (batch: GatewayBatch, remote: WireBatch): GatewayBatch => ({

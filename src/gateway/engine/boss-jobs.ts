@@ -22,6 +22,8 @@ const POLL_SECONDS = 0.5
 /** Connections of its own. */
 const CONNECTIONS = 4
 const STOP_MS = 30_000
+/** Plans that are remembered before those that are past are forgotten. */
+const MOST_PLANNED = 1_000
 
 export interface BossJobsOptions {
   readonly url: Secret
@@ -46,7 +48,9 @@ export class BossJobs implements Jobs {
   /** When this process last planned each, in milliseconds since 1970. */
   readonly #planned = new Map<string, number>()
   readonly #sends = new Set<Promise<void>>()
+  #forgetAbove = MOST_PLANNED
   #boss: PgBoss | undefined
+  #isReady = false
   #early: (() => void)[] = []
 
   constructor(options: BossJobsOptions) {
@@ -67,16 +71,18 @@ export class BossJobs implements Jobs {
       maintenanceIntervalSeconds: KEPT_SECONDS,
     })
     this.#listen(boss)
+    // A start that fails half-way leaves connections behind, too.
+    this.#boss = boss
     await boss.start()
     for (const kind of JOB_KINDS) await this.#open(boss, kind, handler)
-    this.#boss = boss
+    this.#isReady = true
     const early = this.#early
     this.#early = []
     for (const plan of early) plan()
   }
 
   plan(job: Job, atMs: number): void {
-    if (!this.#boss) {
+    if (!this.#boss || !this.#isReady) {
       this.#early.push(() => this.plan(job, atMs))
       return
     }
@@ -128,6 +134,13 @@ export class BossJobs implements Jobs {
     }
   }
 
+  /** What other replicas run is not heard of here. A plan that is past says nothing any more. */
+  #forgetPast(now: number): void {
+    if (this.#planned.size <= this.#forgetAbove) return
+    for (const [key, atMs] of this.#planned) if (atMs < now) this.#planned.delete(key)
+    this.#forgetAbove = Math.max(MOST_PLANNED, 2 * this.#planned.size)
+  }
+
   /** Never rejects. */
   async #send(boss: PgBoss, job: Job, atMs: number): Promise<void> {
     const key = jobKey(job)
@@ -136,6 +149,7 @@ export class BossJobs implements Jobs {
     // What was planned for a time that is past may have been done by another replica.
     if (known !== undefined && known > now && known <= atMs) return
     this.#planned.set(key, atMs)
+    this.#forgetPast(now)
     const options = { singletonKey: key, startAfter: new Date(atMs) }
     try {
       // What is put down beside one that waits already is dropped; to bring that one forward is said otherwise.

@@ -107,10 +107,11 @@ export class Claims {
   async take(batch: number): Promise<Claim | undefined> {
     if (this.#kept.has(batch)) return undefined
     const { store, clock, replica, leaseMs } = this.#options
+    const untilMs = clock.now() + leaseMs
     const claimed = await store.claim(batch, replica, leaseMs)
     if (!claimed) return undefined
     const claim = new Claim(this.#options, claimed)
-    this.#kept.set(batch, { claim, untilMs: clock.now() + leaseMs })
+    this.#kept.set(batch, { claim, untilMs })
     this.#loop ??= this.#renewAll()
     return claim
   }
@@ -140,16 +141,17 @@ export class Claims {
     this.#loop = undefined
   }
 
-  /** A store that is away may come back before the claim has ended. */
+  /** A store that is away may come back before the claim has ended. Never throws: all other claims depend on it. */
   async #renew(kept: Kept): Promise<void> {
     const { claim } = kept
-    const { clock, leaseMs } = this.#options
+    const { clock, leaseMs, log } = this.#options
     const untilMs = clock.now() + leaseMs
     try {
       await claim.renew()
       kept.untilMs = untilMs
     } catch (error) {
-      if (!NightshiftError.is(error)) throw error
+      if (!NightshiftError.is(error))
+        log.error('not_renewed', { batch: claim.number, reason: errorText(error) })
       if (clock.now() >= kept.untilMs) claim.lose()
     }
   }

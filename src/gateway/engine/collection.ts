@@ -2,6 +2,7 @@ import { RemoteError } from '../../errors.ts'
 import { type ResultSlice, sliceResult } from '../answers/result-slice.ts'
 import type { GatewayBatch } from '../domain/batch.ts'
 import type { Outcome, StoredRequest } from '../domain/request.ts'
+import { isForeign, isOver } from './absences.ts'
 import { lateUploads, remoteFilesOf } from './attempt.ts'
 import { CHUNK, settleWaiting } from './batch-requests.ts'
 import { cancelledWithBatch } from './cancelled.ts'
@@ -22,7 +23,7 @@ interface Taken {
   readonly answers: number
   /** Lines that say that a request failed. */
   readonly failures: number
-  /** None of its files was gone from the server. */
+  /** None of its files was gone from the server, or cut off. */
   readonly isWhole: boolean
 }
 
@@ -67,8 +68,10 @@ export class Collection {
   }
 
   async #takeFiles(claim: Claim): Promise<Taken> {
-    const { spool, stop } = this.#context
-    const { path, isWhole } = await this.#download.fetch(claim.batch, AbortSignal.any([stop, claim.lost]))
+    const { spool, stop, api, time } = this.#context
+    const { batch, lost } = claim
+    const mayComeBack = isForeign(batch, api.fingerprint) && !isOver(batch, time.now())
+    const { path, isWhole } = await this.#download.fetch(batch, AbortSignal.any([stop, lost]), mayComeBack)
     try {
       const taken = await this.#takeAnswers(claim, path)
       if (taken.failures > 0) await this.#takeFailures(claim, path, taken.answers > 0)
@@ -97,6 +100,7 @@ export class Collection {
       bytes += text.length
       if (outcomes.size < CHUNK && bytes < CHUNK_BYTES) continue
       await claim.settle([...outcomes.values()])
+      this.#unlessStopped()
       outcomes.clear()
       bytes = 0
     }
@@ -104,6 +108,11 @@ export class Collection {
     if (counts.odd > 0) log.warn('odd_lines', { batch: claim.number, lines: counts.odd })
     if (counts.answers > 0) jobs.plan({ kind: 'webhook' }, time.now())
     return counts
+  }
+
+  /** What is on record stays there: the next process goes through the files once more for the rest. */
+  #unlessStopped(): void {
+    if (this.#context.stop.aborted) throw new RemoteError('aborted', 'the gateway is closing')
   }
 
   #answer({ model, createdAt }: GatewayBatch, slice: ResultSlice): Outcome {
@@ -130,6 +139,7 @@ export class Collection {
       if (!slices.has(slice.id)) slices.set(slice.id, slice)
       if (slices.size < CHUNK) continue
       await this.#settleFailures(claim, slices, keyWorks)
+      this.#unlessStopped()
       slices.clear()
     }
     await this.#settleFailures(claim, slices, keyWorks)
@@ -155,19 +165,21 @@ export class Collection {
     const cost = usage ? (this.#context.valuer.costNanoUsd(model, 'batch', usage, createdAt) ?? 0) : 0
     const failed = failedLine(slice, cost, keyWorks)
     const wasCalledBack = failed.uses === 'expiry' && !failed.isRefusal
-    return wasCalledBack ? this.#untried(batch, request, failed) : this.#rule(request, failed)
+    return wasCalledBack ? this.#untried(batch, request, failed) : this.#rule(batch, request, failed)
   }
 
-  #rule(request: StoredRequest, failed: Failed): Outcome {
-    const { settings, time } = this.#context
-    return ruleOnFailed(request, failed, { limits: settings, nowMs: time.now(), route: request.route })
+  /** What failed together is ready together, to be one batch again: however long it takes to put all of it on record. */
+  #rule({ phaseAt }: GatewayBatch, request: StoredRequest, failed: Failed): Outcome {
+    const { settings } = this.#context
+    return ruleOnFailed(request, failed, { limits: settings, nowMs: phaseAt, route: request.route })
   }
 
   /** Its batch ended before it was its turn: by its caller's wish, for its deadline, or because time was up. */
-  #untried({ cancel }: GatewayBatch, request: StoredRequest, failed: Failed): Outcome {
+  #untried(batch: GatewayBatch, request: StoredRequest, failed: Failed): Outcome {
     const { time, ladder } = this.#context
+    const { cancel } = batch
     if (cancel === 'caller') return cancelledWithBatch(request.id, request.route)
-    if (cancel === undefined) return this.#rule(request, failed)
+    if (cancel === undefined) return this.#rule(batch, request, failed)
     const now = time.now()
     return { kind: 'again', id: request.id, uses: 'nothing', readyAt: now, route: ladder(request, now) }
   }
@@ -178,12 +190,11 @@ export class Collection {
     const { status = '' } = batch
     const wasTried = status !== 'expired' && status !== 'cancelled'
     const failed = unanswered(status, wasTried)
+    // What a batch that is gone did, or a file said, may have been charged.
+    const mayHaveCost = status === 'gone' || !isWhole
     const rest = await settleWaiting(this.#context.store, claim, (request) => {
-      if (!wasTried) return this.#untried(batch, request, failed)
-      // What a batch that is gone did, or a file said, may have been charged.
-      const mayHaveCost = status === 'gone' || !isWhole
-      const costNanoUsd = mayHaveCost ? request.reservedNanoUsd : 0
-      return this.#rule(request, { ...failed, costNanoUsd })
+      const outcome = wasTried ? this.#rule(batch, request, failed) : this.#untried(batch, request, failed)
+      return mayHaveCost ? { ...outcome, costNanoUsd: request.reservedNanoUsd } : outcome
     })
     if (rest > 0) this.#context.log.warn('unanswered', { batch: batch.number, status, requests: rest })
   }

@@ -38,7 +38,7 @@ export interface EngineOptions {
   readonly spoolDir?: string
   /** How long a batch is kept from others by a process that gives no sign of life, in milliseconds. Default: 30,000. */
   readonly leaseMs?: number
-  /** Between two looks for work without a job, in milliseconds. Default: 30,000. */
+  /** Between two looks for work without a job, in milliseconds. Default: 10,000. */
   readonly sweepMs?: number
 }
 

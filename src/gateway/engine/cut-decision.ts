@@ -12,14 +12,12 @@ export interface CutFacts {
   readonly limits: CutLimits
   /** Groups with fewer requests go direct when their window ends. */
   readonly directBelow: number
-  /** Windows are not waited for. */
-  readonly isFlush: boolean
 }
 
 /** A group is batched when it is full, or when its window has passed since the first of its requests came. */
 export function cutDecision(load: QueueLoad, facts: CutFacts): CutDecision {
-  const { nowMs, windowMs, limits, directBelow, isFlush } = facts
-  if (isFlush || isFull(load, limits)) return { do: 'cut' }
+  const { nowMs, windowMs, limits, directBelow } = facts
+  if (isFull(load, limits)) return { do: 'cut' }
   const untilMs = load.oldestAt + windowMs
   // With a clock that was set back a window would not end.
   if (nowMs < untilMs && load.oldestAt <= nowMs + windowMs) return { do: 'wait', untilMs }

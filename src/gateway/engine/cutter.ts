@@ -1,5 +1,4 @@
 import { MAX_EMBEDDING_INPUTS } from '../../batch/embedding-inputs.ts'
-import { assertNever } from '../../util/exhaustive.ts'
 import type { CutLimits, GatewayBatch, QueueLoad } from '../domain/batch.ts'
 import type { Outcome, QueueGroup, StoredRequest } from '../domain/request.ts'
 import { settleWaiting } from './batch-requests.ts'
@@ -30,9 +29,11 @@ export class Cutter {
   arrived(requests: readonly Arrived[]): void {
     const { time, settings, jobs } = this.#context
     const now = time.now()
-    if (now >= this.#plannedAt) {
-      this.#plannedAt = now + settings.windowMs
-      jobs.plan({ kind: 'cut' }, this.#plannedAt)
+    const endsAt = now + settings.windowMs
+    // What is planned for later is for others, which are put off until then.
+    if (now >= this.#plannedAt || endsAt < this.#plannedAt) {
+      this.#plannedAt = endsAt
+      jobs.plan({ kind: 'cut' }, endsAt)
     }
     for (const request of requests) if (this.#fills(request)) jobs.plan({ kind: 'cut' }, now)
   }
@@ -53,7 +54,7 @@ export class Cutter {
   /** Cuts what is due, and plans the next cut. */
   run(): Promise<void> {
     return this.#inTurn(async () => {
-      await this.#cutAll(() => true, false)
+      await this.#cutDue()
       await this.#planNext()
     })
   }
@@ -61,69 +62,90 @@ export class Cutter {
   /** Cuts what waits without waiting for windows. Gives how many batches. */
   flush(tenant: string | undefined): Promise<number> {
     const isMeant = (load: QueueLoad) => tenant === undefined || load.tenant === tenant
-    return this.#inTurn(() => this.#cutAll(isMeant, true))
+    return this.#inTurn(() => this.#cutWhatWaits(isMeant))
   }
 
-  /** One batch of each group that is due at a time, until none is. Gives how many. */
-  async #cutAll(isMeant: (load: QueueLoad) => boolean, isFlush: boolean): Promise<number> {
+  /** One batch of each group that is due at a time, until none is. */
+  async #cutDue(): Promise<void> {
     const { store, stop } = this.#context
     this.#arrived.clear()
-    let batches = 0
     for (let more = true; more && !stop.aborted; ) {
       more = false
-      for (const load of (await store.loads()).filter(isMeant)) {
-        const cut = await this.#cut(load, isFlush)
-        if (!cut) continue
-        more = true
+      for (const load of await store.loads()) if (await this.#cut(load)) more = true
+    }
+  }
+
+  /** One batch of each group at a time. What comes meanwhile has a window of its own: this would have no end otherwise. */
+  async #cutWhatWaits(isMeant: (load: QueueLoad) => boolean): Promise<number> {
+    const { store, stop } = this.#context
+    let batches = 0
+    let left = (await store.loads()).filter(isMeant)
+    while (left.length > 0 && !stop.aborted) {
+      const still: QueueLoad[] = []
+      for (const load of left) {
+        const limits = this.#limitsOf(load)
+        const requests = Math.min(load.requests, limits.requests)
+        const batch = await this.#batchOf(load, { ...limits, requests })
+        if (!batch) continue
         batches++
+        this.#planSubmit(batch)
+        if (load.requests > batch.requests) still.push({ ...load, requests: load.requests - batch.requests })
       }
+      left = still
     }
     return batches
   }
 
   /** Whether a batch was made of the group, be it to be sent directly. */
-  async #cut(load: QueueLoad, isFlush: boolean): Promise<boolean> {
+  async #cut(load: QueueLoad): Promise<boolean> {
     const { settings, time } = this.#context
     const { windowMs, directBelow } = settings
     const limits = this.#limitsOf(load)
-    const decision = cutDecision(load, { nowMs: time.now(), windowMs, limits, directBelow, isFlush })
-    switch (decision.do) {
-      case 'wait':
-        return false
-      case 'cut':
-        return (await this.#batchOf(load, limits)) !== undefined
-      case 'direct':
-        return this.#sendDirectly(load, limits)
-      default:
-        return assertNever(decision)
-    }
+    const decision = cutDecision(load, { nowMs: time.now(), windowMs, limits, directBelow })
+    if (decision.do === 'wait') return false
+    const batch = await this.#batchOf(load, limits)
+    if (batch && decision.do === 'cut') this.#planSubmit(batch)
+    if (batch && decision.do === 'direct') await this.#sendDirectly(batch, limits)
+    return batch !== undefined
   }
 
   async #batchOf(group: QueueGroup, limits: CutLimits): Promise<GatewayBatch | undefined> {
-    const { store, jobs, time, log } = this.#context
+    const { store, log } = this.#context
     const { tenant, endpoint, model, hasDeadline } = group
     const batch = await store.cut({ tenant, endpoint, model, hasDeadline }, limits)
     if (!batch) return undefined
     const { number, requests, bytes, tokens } = batch
     log.info('batch_cut', { batch: number, endpoint, model, requests, bytes, tokens })
-    jobs.plan({ kind: 'submit', batch: number }, time.now())
     return batch
   }
 
-  /** Few requests go out by themselves, but for those that may only be batched. */
-  async #sendDirectly(group: QueueGroup, limits: CutLimits): Promise<boolean> {
+  #planSubmit({ number }: GatewayBatch): void {
+    const { jobs, time } = this.#context
+    jobs.plan({ kind: 'submit', batch: number }, time.now())
+  }
+
+  /** Few requests go out by themselves, but for those that may only be batched: these stay in their batch. */
+  async #sendDirectly(batch: GatewayBatch, limits: CutLimits): Promise<void> {
     const { store, time, calls } = this.#context
-    const batch = await this.#batchOf(group, limits)
-    const claim = batch && (await this.#claims.take(batch.number))
-    if (!claim) return batch !== undefined
+    const claim = await this.#claims.take(batch.number)
+    if (!claim) return
+    const ids = await store.waitingFor(batch.number)
     try {
       await settleWaiting(store, claim, (request) => this.#directly(request))
-      if ((await store.waitingFor(claim.number)).length === 0) await claim.change({ phase: 'done' })
+      if ((await store.waitingFor(batch.number)).length === 0) await claim.change({ phase: 'done' })
     } finally {
       await this.#claims.release(claim, time.now())
     }
+    if (claim.batch.phase !== 'done') this.#planSubmit(batch)
     calls.arrived()
-    return true
+    const rest = (await this.#isBack(ids)) ? await this.#batchOf(batch, limits) : undefined
+    if (rest) this.#planSubmit(rest)
+  }
+
+  /** What its tenant cannot pay for is in the queue again: it is batched now, or it would go round and round. */
+  async #isBack(ids: readonly string[]): Promise<boolean> {
+    const requests = await this.#context.store.requests(ids)
+    return requests.some(({ state, route }) => state === 'queued' && route === 'batch')
   }
 
   #directly(request: StoredRequest): Outcome | undefined {

@@ -15,6 +15,12 @@ interface Short {
 
 export type Answered = Pick<GatewayBatch, 'outputFileId' | 'errorFileId'>
 
+/** What was fetched. `isWhole`: no answer can be missing in it for any fault of the server's files. */
+export interface Fetched {
+  readonly path: string
+  readonly isWhole: boolean
+}
+
 /** Fetches all that batches answered into files of this machine. */
 export class Download {
   readonly #context: EngineContext
@@ -27,19 +33,16 @@ export class Download {
   }
 
   /**
-   * Output file, then error file, as one local file, whole; gives its path. A file that is gone from the server counts as
-   * empty. Throws `RemoteError` for what is worth another try later.
+   * Output file, then error file, as one local file. A file that the server does not have for long counts as empty, but
+   * not while `mayComeBack`. Throws `RemoteError` for what is worth another try later.
    */
-  async fetch(
-    batch: Answered,
-    signal: AbortSignal,
-  ): Promise<{ readonly path: string; readonly isWhole: boolean }> {
+  async fetch(batch: Answered, signal: AbortSignal, mayComeBack = false): Promise<Fetched> {
     const ids = [batch.outputFileId, batch.errorFileId].filter((id) => id !== undefined)
     let isWhole = true
     const pieces = async function* (self: Download): AsyncGenerator<Uint8Array> {
       for (const id of ids) {
-        const content = await self.#open(id, signal)
-        if (content) yield* self.#checked(id, content, signal)
+        const content = await self.#open(id, signal, mayComeBack)
+        if (content) isWhole = (yield* self.#checked(id, content, signal)) && isWhole
         else isWhole = false
       }
     }
@@ -53,27 +56,33 @@ export class Download {
     this.#absentSince.delete(id)
   }
 
-  async #open(id: string, signal: AbortSignal): Promise<AsyncIterable<Uint8Array> | undefined> {
+  async #open(
+    id: string,
+    signal: AbortSignal,
+    mayComeBack: boolean,
+  ): Promise<AsyncIterable<Uint8Array> | undefined> {
     const { api, clock, log } = this.#context
     try {
-      return await api.downloadFile(id, signal)
+      const content = await api.downloadFile(id, signal)
+      this.#absentSince.delete(id)
+      return content
     } catch (error) {
       if (!(error instanceof RemoteError) || error.status !== 404) throw error
       const since = this.#absentSince.get(id) ?? clock.now()
       this.#absentSince.set(id, since)
-      if (clock.now() - since < ABSENT_MS)
+      if (mayComeBack || clock.now() - since < ABSENT_MS)
         throw new RemoteError(error.code, error.message, { cause: error, status: 404, retryable: true })
       log.error('answers_gone', { file: id, reason: error.message })
       return undefined
     }
   }
 
-  /** Throws for a file that ended early, though the connection did not say so. */
+  /** Throws for a file that ended early, though the connection did not say so. False when that was believed in the end. */
   async *#checked(
     id: string,
     content: AsyncIterable<Uint8Array>,
     signal: AbortSignal,
-  ): AsyncGenerator<Uint8Array> {
+  ): AsyncGenerator<Uint8Array, boolean> {
     let bytes = 0
     let last: number | undefined
     for await (const piece of content) {
@@ -82,11 +91,13 @@ export class Download {
       yield piece
     }
     const told = await this.#sizeOf(id, signal)
-    if (bytes < told && !this.#isBelieved(id, bytes))
+    const isShort = bytes < told
+    if (isShort && !this.#isBelieved(id, bytes))
       throw new RemoteError('network', `${bytes} of the ${told} bytes of file ${id} arrived`, {
         retryable: true,
       })
     if (last !== undefined && last !== NEWLINE) yield Uint8Array.of(NEWLINE)
+    return !isShort
   }
 
   /** Bytes of it as the server says; 0 when it does not. */

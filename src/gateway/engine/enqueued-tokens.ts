@@ -1,6 +1,8 @@
 import {
   hold,
+  isAfterOthers,
   learn,
+  leaveLine,
   limitIn,
   limitOf,
   type NoRoom,
@@ -20,12 +22,14 @@ import type { StoreTime } from './store-time.ts'
 /** What a reservation without a batch is left to whoever made it: it may be about to put the batch on record. */
 const UNUSED_MS = 5 * 60_000
 
-type Sized = Pick<GatewayBatch, 'number' | 'model' | 'tokens'>
+type Placed = Pick<GatewayBatch, 'number' | 'model' | 'tenant'>
+type Sized = Placed & Pick<GatewayBatch, 'tokens'>
 
 /**
  * What is enqueued in the Batch API, kept within what the account allows as far as that is known: by what refused
  * batches said, and by what all batches of the store hold. The server's answer is the truth: nothing here stops a batch
- * for good. Those that wait for room get it in the order in which they asked.
+ * for good. Tenants take turns, however much each has to send; the batches of one get room in the order in which they
+ * asked.
  */
 export class EnqueuedTokens {
   readonly #store: Pick<GatewayStore, 'quota'>
@@ -56,6 +60,9 @@ export class EnqueuedTokens {
   /** Looks at what others have learned, and takes back what batches hold that are none any more. */
   async tidy(open: readonly GatewayBatch[]): Promise<void> {
     const tags = new Set(open.map(({ tag }) => tag))
+    const numbers = new Set(open.map(({ number }) => number))
+    for (const waiters of this.#waiting.values())
+      for (const number of waiters) if (!numbers.has(number)) waiters.delete(number)
     await this.#change((board) => {
       const now = this.#time.now()
       const unused = Object.entries(board.reservations).filter(
@@ -73,20 +80,36 @@ export class EnqueuedTokens {
 
   /** Takes room for a batch that is about to be sent under a tag. Without any it stands in line for as long as it keeps asking. */
   async take(batch: Sized, tag: string): Promise<{ readonly ok: true } | NoRoom> {
-    const { number, model, tokens } = batch
+    const { number, model, tokens, tenant } = batch
     const now = this.#time.now()
-    const request = { tag, model, tokens, task: `batch ${number}`, now }
+    const request = { tag, model, tokens, task: tenant, now }
+    const own = { ...ownPlace(batch), now }
     const answer = await this.#change<{ readonly ok: true } | NoRoom>((board) => {
-      const asked = reserve(board, request)
-      if (asked.ok) return { board: asked.board, result: { ok: true } }
+      const limit = limitOf(board, model, now)
+      const reserved = reservedOf(board, model, now)
+      const isLater = limit !== undefined && isAfterOthers(board, own)
+      const asked = isLater ? noRoom(limit, reserved) : reserve(board, request)
+      if (asked.ok) return { board: leaveLine(asked.board, own), result: { ok: true } }
       // The server had better say itself that it will never have room for it.
-      const isTooLarge = tokens > asked.limit && reservedOf(board, model, now) === 0
-      if (isTooLarge) return { board: hold(board, request), result: { ok: true } }
-      return { board: standInLine(board, request), result: asked }
+      const isTooLarge = tokens > asked.limit && reserved === 0
+      if (isTooLarge) return { board: leaveLine(hold(board, request), own), result: { ok: true } }
+      return { board: standInLine(standInLine(board, request), own), result: asked }
     })
     if (answer.ok) this.#waiting.get(quotaPool(model))?.delete(number)
     else this.#waitersOf(model).add(number)
     return answer
+  }
+
+  /** A batch that may have waited for room will not ask for any. */
+  async leave(batch: Placed): Promise<void> {
+    const { number, model, tenant } = batch
+    const own = ownPlace(batch)
+    this.#waiting.get(quotaPool(model))?.delete(number)
+    await this.#change((board) => {
+      const left = leaveLine(board, own)
+      const hasOthers = Object.values(left.waiting).some(({ pool }) => pool === quotaPool(own.model))
+      return { board: hasOthers ? left : leaveLine(left, { model, task: tenant }), result: undefined }
+    })
   }
 
   /** Nothing came of a batch, or it is over. Gives the batches that may find room now. */
@@ -155,6 +178,14 @@ export class EnqueuedTokens {
     return result
   }
 }
+
+/** Where a batch stands among those of its tenant: in a line of their own. */
+const ownPlace = ({ number, model, tenant }: Placed): { readonly model: string; readonly task: string } => ({
+  model: `${quotaPool(model)} for ${tenant}`,
+  task: `batch ${number}`,
+})
+
+const noRoom = (limit: number, reserved: number): NoRoom => ({ ok: false, limit, reserved })
 
 const isAboutRoom = ({ code, message }: BatchFault): boolean =>
   /token_limit_exceeded/i.test(code) || /enqueued[\s_-]+token/i.test(message)

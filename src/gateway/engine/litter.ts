@@ -21,6 +21,7 @@ export class Litter {
     const { store, stop, clock } = this.#context
     const now = clock.now()
     const litter = await store.litter(LISTED)
+    for (const id of this.#notBefore.keys()) if (!litter.includes(id)) this.#notBefore.delete(id)
     const due = litter.filter((id) => (this.#notBefore.get(id) ?? 0) <= now).slice(0, MOST_AT_ONCE)
     const deleted: string[] = []
     for (const id of due) {
@@ -29,7 +30,6 @@ export class Litter {
       // What ails one file mostly ails them all.
       else break
     }
-    for (const id of deleted) this.#notBefore.delete(id)
     if (deleted.length > 0) await store.forgetLitter(deleted)
   }
 

@@ -4,8 +4,7 @@ import { isCancelRefusal } from '../../batch/remote-refusals.ts'
 import { errorText, NightshiftError, RemoteError } from '../../errors.ts'
 import type { WireBatch } from '../../openai/wire.ts'
 import type { GatewayBatch } from '../domain/batch.ts'
-import { Absences } from './absences.ts'
-import { isTagOf } from './attempt.ts'
+import { Absences, isForeign } from './absences.ts'
 import { type Claim, ClaimLost, type Claims } from './claims.ts'
 import { type EngineContext, jobOf } from './context.ts'
 import { allBatches } from './remote-search.ts'
@@ -14,6 +13,8 @@ import type { Unsent } from './unsent.ts'
 
 /** Batches that one round looks at. */
 const MOST_AT_ONCE = 200
+/** Among which they are looked for: all that were due before them may wait to be sent. */
+const MOST_DUE = 10_000
 /** Batches of one server may be dated a little out of order. */
 const DATE_SLACK_S = 3_600
 /** A batch that another key made is asked for so often, in case that key is back. */
@@ -61,20 +62,25 @@ export class Polling {
   }
 
   async #look(): Promise<void> {
-    const due = await this.#context.store.dueBatches(MOST_AT_ONCE)
     const claims: Claim[] = []
-    for (const { number, phase } of due) {
-      const claim = phase === 'remote' ? await this.#parts.claims.take(number) : undefined
-      if (claim) claims.push(claim)
-    }
-    if (claims.length === 0) return
-    const facts = { outstanding: claims.length, lastListPages: this.#lastListPages }
     try {
+      for (const number of await this.#due()) {
+        const claim = await this.#parts.claims.take(number)
+        if (claim) claims.push(claim)
+      }
+      if (claims.length === 0) return
+      const facts = { outstanding: claims.length, lastListPages: this.#lastListPages }
       if (pollMethod(facts) === 'list') await this.#byList(claims)
       else for (const claim of claims) await this.#one(claim, () => this.#retrieve(claim))
     } finally {
       for (const claim of claims) await this.#parts.claims.release(claim, this.#context.time.now())
     }
+  }
+
+  async #due(): Promise<readonly number[]> {
+    const due = await this.#context.store.dueBatches(MOST_DUE)
+    const remote = due.filter(({ phase }) => phase === 'remote')
+    return remote.slice(0, MOST_AT_ONCE).map(({ number }) => number)
   }
 
   /** One pass over the listing, no further than the last batch that is wanted. */
@@ -145,10 +151,11 @@ export class Polling {
       remote: batchId,
       advice: 'is this the account it was created with?',
     })
-    const leastMs = isTagOf(tag ?? '', api.fingerprint) ? settings.pollMinMs : FOREIGN_PAUSE_MS
+    const leastMs = isForeign(claim.batch, api.fingerprint) ? FOREIGN_PAUSE_MS : settings.pollMinMs
     const pause = Math.max(leastMs, troubles.more(number))
     if (!this.#absences.isLasting(claim.batch)) return time.now() + pause
     log.error('batch_gone', { batch: number, remote: batchId })
+    this.#absences.end(number)
     await claim.change({ phase: 'ended', status: 'gone', nextAt: time.now() })
     await this.#parts.unsent.freeRoom(claim.batch.model, tag)
     return undefined

@@ -64,11 +64,21 @@ export class Spool {
   }
 
   async #newPath(): Promise<string> {
-    this.#opened ??= this.close().then(this.#prepare)
-    await this.#opened
+    await this.#open()
     await mkdir(this.#folder, { recursive: true, mode: 0o700 })
     this.#count++
     return join(this.#folder, `${this.#count}.jsonl`)
+  }
+
+  /** What failed is tried again for the next file. */
+  #open(): Promise<void> {
+    this.#opened ??= this.close()
+      .then(this.#prepare)
+      .catch((error: unknown) => {
+        this.#opened = undefined
+        throw error
+      })
+    return this.#opened
   }
 
   /** A file that could not be filled is not left behind. */
@@ -100,7 +110,10 @@ export class Spool {
  * into for days are removed.
  */
 export const temporarySpool = (parent: string, process: string): Spool =>
-  new Spool(join(parent, `${PREFIX}${process.replace(/[^\w-]/g, '_')}`), () => removeOld(parent))
+  // Other users' folders cannot be removed, nor looked into perhaps: that is no reason not to work.
+  new Spool(join(parent, `${PREFIX}${process.replace(/[^\w-]/g, '_')}`), () =>
+    removeOld(parent).catch(() => undefined),
+  )
 
 async function removeOld(parent: string): Promise<void> {
   // By the clock of the file system, which need not be the gateway's.
@@ -109,7 +122,7 @@ async function removeOld(parent: string): Promise<void> {
     if (!name.startsWith(PREFIX)) continue
     const path = join(parent, name)
     const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: before }))
-    if (mtimeMs < before) await rm(path, { recursive: true, force: true })
+    if (mtimeMs < before) await rm(path, { recursive: true, force: true }).catch(() => undefined)
   }
 }
 

@@ -1,18 +1,14 @@
 import { awaitsFiles } from '../../batch/batch-end.ts'
-import { terminalStatus } from '../../batch/polling.ts'
+import { MAX_FILE_ID_LOOKS, terminalStatus } from '../../batch/polling.ts'
 import { listed } from '../../batch/remote-marks.ts'
 import { isCancelRefusal } from '../../batch/remote-refusals.ts'
 import { cameOf } from '../../batch/strays.ts'
 import { RemoteError } from '../../errors.ts'
-import { ENDPOINTS, type Endpoint, type WireBatch } from '../../openai/wire.ts'
-import { sliceResult } from '../answers/result-slice.ts'
+import type { WireBatch } from '../../openai/wire.ts'
 import type { RetiredTag } from '../domain/batch.ts'
-import type { Outcome } from '../domain/request.ts'
-import { CHUNK } from './batch-requests.ts'
 import type { EngineContext } from './context.ts'
-import { type Answered, Download } from './download.ts'
 import { allBatches, findUploads } from './remote-search.ts'
-import { spooledLines } from './spool.ts'
+import { StrayAnswers } from './stray-answers.ts'
 
 /** Batches of one server may be dated a little out of order. */
 const DATE_SLACK_S = 3_600
@@ -21,20 +17,21 @@ const FORGOTTEN_MS = 31 * 24 * 3_600_000
 const FIRST_INTERVAL_MS = 60_000
 /** The longer nothing has come of it, the more seldom it is looked for. */
 const SHARE_OF_AGE = 1 / 10
+/** While something has come of it that is not over. */
+const BUSY_INTERVAL_MS = 30_000
 
 /** Looks for batches and uploads of attempts that were given up: cancels them, takes what they answered, removes the rest. */
 export class Strays {
   readonly #context: EngineContext
-  readonly #download: Download
-  /** Batches that nothing is to be done about any more. */
-  readonly #settled = new Set<string>()
-  readonly #looks = new Map<string, number>()
-  #lookedMs: number | undefined
-  #isBusy = false
+  readonly #answers: StrayAnswers
+  /** Batches that came of attempts, as far as this process has seen them. */
+  readonly #seen = new Map<string, Seen>()
+  /** When each attempt was last looked for, by tag. */
+  readonly #looked = new Map<string, Looked>()
 
   constructor(context: EngineContext) {
     this.#context = context
-    this.#download = new Download(context)
+    this.#answers = new StrayAnswers(context)
   }
 
   /** Looks, if that is due. Throws `RemoteError`. */
@@ -43,34 +40,50 @@ export class Strays {
     const now = this.#context.time.now()
     const old = tags.filter(({ since }) => now - since * 1000 > FORGOTTEN_MS)
     if (old.length > 0) await this.#context.store.forgetTags(old.map(({ tag }) => tag))
+    this.#forget(old)
     const kept = tags.filter((one) => !old.includes(one))
-    if (kept.length === 0 || !this.#isDue(kept, now)) return
-    this.#lookedMs = now
-    await this.#look(kept)
+    const due = kept.filter((one) => this.#isDue(one, now))
+    if (due.length === 0) return
+    const note = (isBusy: (tag: string) => boolean) => {
+      for (const { tag } of due) this.#looked.set(tag, { atMs: now, isBusy: isBusy(tag) })
+    }
+    // A look that fails half-way is soon tried again.
+    note(() => true)
+    const busy = await this.#look(due)
+    note((tag) => busy.has(tag))
   }
 
-  #isDue(tags: readonly RetiredTag[], now: number): boolean {
-    if (this.#isBusy || this.#lookedMs === undefined) return true
-    const youngest = Math.min(...tags.map(({ since }) => now - since * 1000))
-    const interval = Math.max(FIRST_INTERVAL_MS, youngest * SHARE_OF_AGE)
+  #forget(tags: readonly RetiredTag[]): void {
+    const gone = new Set(tags.map(({ tag }) => tag))
+    for (const tag of gone) this.#looked.delete(tag)
+    for (const [id, { tag }] of this.#seen) if (gone.has(tag)) this.#seen.delete(id)
+  }
+
+  /** Each for itself: new ones must not have old ones looked for, for which a month of batches has to be listed. */
+  #isDue({ tag, since }: RetiredTag, now: number): boolean {
+    const looked = this.#looked.get(tag)
+    if (!looked) return true
+    const interval = looked.isBusy
+      ? BUSY_INTERVAL_MS
+      : Math.max(FIRST_INTERVAL_MS, (now - since * 1000) * SHARE_OF_AGE)
     // A clock that was set back must not make it longer.
-    return Math.abs(now - this.#lookedMs) >= interval
+    return Math.abs(now - looked.atMs) >= interval
   }
 
-  async #look(tags: readonly RetiredTag[]): Promise<void> {
+  /** Gives the tags of which something is still to be dealt with. */
+  async #look(tags: readonly RetiredTag[]): Promise<ReadonlySet<string>> {
     const { api, stop } = this.#context
     await this.#removeUploads(tags)
     const own = await this.#own()
     const oldest = Math.min(...tags.map(({ since }) => since)) - DATE_SLACK_S
-    let isBusy = false
+    const busy = new Set<string>()
     for await (const batch of allBatches(api, stop)) {
       if (batch.created_at < oldest) break
       const tag = tags.find((one) => isOf(one, batch))
-      if (!tag || own.batches.has(batch.id) || this.#settled.has(batch.id)) continue
-      if (await this.#take({ tag, batch, inputs: own.inputs })) this.#settled.add(batch.id)
-      else isBusy = true
+      if (!tag || own.batches.has(batch.id) || this.#seen.get(batch.id)?.isSettled) continue
+      if (!(await this.#take({ tag, batch, inputs: own.inputs }))) busy.add(tag.tag)
     }
-    this.#isBusy = isBusy
+    return busy
   }
 
   /** What is waited for: an attempt of it may have led to another batch of the same input. */
@@ -95,11 +108,16 @@ export class Strays {
   async #take(stray: Stray): Promise<boolean> {
     const { log, stop } = this.#context
     const { tag, batch } = stray
-    const looks = this.#looks.get(batch.id) ?? 0
-    if (looks === 0) log.warn('stray_batch', { remote: batch.id, batch: tag.batch, status: batch.status })
-    this.#looks.set(batch.id, looks + 1)
+    const seen = this.#seen.get(batch.id)
+    if (!seen) log.warn('stray_batch', { remote: batch.id, batch: tag.batch, status: batch.status })
+    const { looks = 0 } = seen ?? {}
+    // Only of one that is over can its files be missing.
+    const more = terminalStatus(batch.status) ? 1 : 0
+    this.#seen.set(batch.id, { tag: tag.tag, looks: looks + more, isSettled: false })
     try {
-      return await this.#settle(stray, looks)
+      const isSettled = await this.#settle(stray, looks)
+      this.#seen.set(batch.id, { tag: tag.tag, looks: looks + more, isSettled })
+      return isSettled
     } catch (error) {
       if (!(error instanceof RemoteError) || stop.aborted) throw error
       log.warn('upstream_trouble', { batch: tag.batch, what: 'a stray batch', reason: error.message })
@@ -114,11 +132,17 @@ export class Strays {
       return false
     }
     if (awaitsFiles(batch, looks)) return false
-    const served = await this.#serve(tag, batch)
+    const served = await this.#answers.serve(tag, batch)
+    if (served === undefined && looks < MAX_FILE_ID_LOOKS) return false
     const { input_file_id: input, output_file_id: output, error_file_id: errors } = batch
     const litter = [inputs.has(input) ? undefined : input, output, errors].filter((id) => id !== undefined)
     await store.addLitter(litter)
-    log.info('stray_settled', { remote: batch.id, batch: tag.batch, status: batch.status, served })
+    log.info('stray_settled', {
+      remote: batch.id,
+      batch: tag.batch,
+      status: batch.status,
+      served: served ?? 0,
+    })
     return true
   }
 
@@ -130,71 +154,20 @@ export class Strays {
       if (!(error instanceof RemoteError) || !isCancelRefusal(error)) throw error
     }
   }
+}
 
-  /** Gives its answers to requests that still wait for one. What else it says of them the batch they are in says better. */
-  async #serve(tag: RetiredTag, batch: WireBatch): Promise<number> {
-    const { spool } = this.#context
-    const answered = { outputFileId: batch.output_file_id, errorFileId: undefined }
-    const endpoint = ENDPOINTS.find((one) => one === batch.endpoint)
-    if (!answered.outputFileId || !endpoint) return 0
-    const file = await this.#fetched(answered)
-    if (!file) return 0
-    try {
-      return await this.#settleAll(tag, file.path, endpoint)
-    } finally {
-      await spool.remove(file.path)
-    }
-  }
+/** What this process knows of a stray. `looks`: times that it was seen to be over. */
+interface Seen {
+  readonly tag: string
+  readonly looks: number
+  readonly isSettled: boolean
+}
 
-  async #fetched(answered: Answered): Promise<{ readonly path: string } | undefined> {
-    try {
-      return await this.#download.fetch(answered, this.#context.stop)
-    } catch (error) {
-      // It was looked at before, and its files were removed.
-      if (error instanceof RemoteError && error.status === 404) return undefined
-      throw error
-    }
-  }
-
-  async #settleAll({ tag }: RetiredTag, path: string, endpoint: Endpoint): Promise<number> {
-    const { store } = this.#context
-    let served = 0
-    let slices = new Map<string, Outcome>()
-    const settle = async (): Promise<void> => {
-      served += (await store.settleStray(tag, await this.#priced(slices))).length
-      slices = new Map()
-    }
-    for await (const text of spooledLines(path)) {
-      const slice = sliceResult(text, endpoint)
-      if (slice?.ending !== 'succeeded' || slices.has(slice.id)) continue
-      const { id, status, body, requestId, usage } = slice
-      slices.set(id, {
-        kind: 'ended',
-        id,
-        ending: 'succeeded',
-        status,
-        body,
-        requestId,
-        usage,
-        route: 'batch',
-      })
-      if (slices.size >= CHUNK) await settle()
-    }
-    await settle()
-    return served
-  }
-
-  /** The model is that of the request: a stray's batch may be forgotten here. */
-  async #priced(outcomes: ReadonlyMap<string, Outcome>): Promise<readonly Outcome[]> {
-    const { store, valuer } = this.#context
-    const requests = await store.requests([...outcomes.keys()])
-    return requests.flatMap(({ id, model, createdAt }) => {
-      const outcome = outcomes.get(id)
-      if (outcome?.kind !== 'ended') return []
-      const { usage } = outcome
-      return [{ ...outcome, costNanoUsd: usage && valuer.costNanoUsd(model, 'batch', usage, createdAt) }]
-    })
-  }
+interface Looked {
+  /** Milliseconds since 1970. */
+  readonly atMs: number
+  /** Something that came of it is still to be dealt with. */
+  readonly isBusy: boolean
 }
 
 interface Stray {

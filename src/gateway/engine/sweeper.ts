@@ -24,11 +24,15 @@ export class Sweeper {
 
   /** Each part for itself: one that fails is tried again by the next sweep. */
   async run(): Promise<void> {
-    await this.#guarded('time', () => this.#context.time.refresh())
     await this.#guarded('batches', () => this.takeUp())
     await this.#guarded('enqueued', () => this.#tidy())
     await this.#alone('strays', () => this.#parts.strays.run())
     await this.#alone('litter', () => this.#parts.litter.run())
+  }
+
+  /** For each replica to do: a sweep is done by one of them. */
+  async refreshTime(): Promise<void> {
+    await this.#guarded('time', () => this.#context.time.refresh())
   }
 
   /** Plans whatever is due. */

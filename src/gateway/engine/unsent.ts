@@ -30,6 +30,7 @@ export class Unsent {
   /** Its requests wait in the queue again, to be cut otherwise. */
   async putBack(claim: Claim): Promise<Next> {
     await claim.requeue('nothing')
+    await this.#context.enqueued.leave(claim.batch)
     await claim.change({ phase: 'done' })
     this.#context.jobs.plan({ kind: 'cut' }, this.#context.time.now())
     return 'on'
@@ -41,6 +42,7 @@ export class Unsent {
     await settleWaiting(this.#context.store, claim, (request) =>
       isCallers ? cancelledWithBatch(request.id, request.route) : this.#another(request),
     )
+    await this.#context.enqueued.leave(claim.batch)
     await claim.change({ phase: 'done' })
     this.#context.calls.arrived()
     return 'on'

@@ -68,7 +68,8 @@ export class Uploading {
     await this.#steps.claim.change({
       phase: 'uploaded',
       inputFileId: id,
-      since: created_at ?? undefined,
+      // Some servers say it in fractions of a second.
+      since: typeof created_at === 'number' ? Math.floor(created_at) : undefined,
       litter,
     })
     return 'on'

@@ -18,19 +18,14 @@ const BLOCKED: readonly (readonly [address: string, prefix: number])[] = [
   ['203.0.113.0', 24], // documentation
   ['224.0.0.0', 4], // multicast
   ['240.0.0.0', 4], // reserved, and broadcast
-  ['::', 96], // unspecified, loopback, and the old form of embedded IPv4
-  ['64:ff9b:1::', 48], // translation within a network
-  ['100::', 64], // discard
   ['2001::', 23], // protocol assignments, Teredo
   ['2001:db8::', 32], // documentation
   ['2002::', 16], // 6to4: leads to an IPv4 address
   ['3fff::', 20], // documentation
-  ['5f00::', 16], // segment routing
-  ['fc00::', 7], // unique local; metadata of some clouds
-  ['fe80::', 10], // link-local
-  ['fec0::', 10], // site-local
-  ['ff00::', 8], // multicast
 ]
+
+/** All of IPv6 that is public is in this: what is not given out yet may be used within a network, or be translated there. */
+const GIVEN_OUT = ['2000::', 3] as const
 
 /** Answers whether an IP address is one of the public internet. */
 export type AddressCheck = (address: string) => boolean
@@ -40,12 +35,16 @@ export function publicAddresses(): AddressCheck {
   const blocked = new BlockList()
   for (const [address, prefix] of BLOCKED)
     blocked.addSubnet(address, prefix, isIP(address) === 6 ? 'ipv6' : 'ipv4')
+  const given = new BlockList()
+  given.addSubnet(...GIVEN_OUT, 'ipv6')
+  const isPublicIPv6 = (address: string): boolean =>
+    given.check(address, 'ipv6') && !blocked.check(address, 'ipv6')
   const isPublic = (address: string): boolean => {
     const family = isIP(address)
     if (family === 0) return false
     if (family === 4) return !blocked.check(address, 'ipv4')
     const inner = embeddedIPv4(address)
-    return inner === undefined ? !blocked.check(address, 'ipv6') : isPublic(inner)
+    return inner === undefined ? isPublicIPv6(address) : isPublic(inner)
   }
   return isPublic
 }

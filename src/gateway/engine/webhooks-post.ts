@@ -100,9 +100,15 @@ function post(url: URL, { headers, body }: WebhookMessage, options: PostOptions)
   }
   const { promise, resolve } = Promise.withResolvers<WebhookEnd>()
   const { send } = url.protocol === 'https:' ? { send: https.request } : { send: http.request }
-  const sent = send(url, request, (response) => takeReceipt(response, resolve))
+  let receipt: WebhookEnd | undefined
+  const sent = send(url, request, (response) => {
+    receipt = { kind: 'answered', status: response.statusCode ?? 0 }
+    readToEnd(response, () => sent.destroy())
+  })
   const stop = stopping(sent, options)
-  sent.on('error', (error) => resolve(endOf(error)))
+  sent.on('error', (error) => resolve(receipt ?? endOf(error)))
+  // One that is answered with another protocol (101) ends with nothing else.
+  sent.on('close', () => resolve(receipt ?? { kind: 'unanswered', reason: 'it ended without an answer' }))
   sent.end(bytes)
   return promise.finally(() => {
     stop()
@@ -125,14 +131,14 @@ function stopping(sent: ClientRequest, { timeoutMs, signal }: PostOptions): () =
 }
 
 /** The status is all that counts; what else is said is read for the sake of good order, and not for long. */
-function takeReceipt(response: IncomingMessage, resolve: (end: WebhookEnd) => void): void {
-  const end: WebhookEnd = { kind: 'answered', status: response.statusCode ?? 0 }
+function readToEnd(response: IncomingMessage, breakOff: () => void): void {
   let read = 0
   response.on('data', (piece: Buffer) => {
     read += piece.byteLength
-    if (read > MOST_READ_BYTES) resolve(end)
+    if (read > MOST_READ_BYTES) breakOff()
   })
-  for (const event of ['end', 'error', 'close']) response.on(event, () => resolve(end))
+  // How it ends is heard of by its call.
+  response.on('error', () => undefined)
 }
 
 const endOf = (error: Error): WebhookEnd =>

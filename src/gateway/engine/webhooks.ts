@@ -1,6 +1,7 @@
-import pLimit, { type LimitFunction } from 'p-limit'
+import { errorText } from '../../errors.ts'
 import type { Clock } from '../../util/clock.ts'
 import type { Secret } from '../../util/secret.ts'
+import type { StoredAnswer } from '../domain/request.ts'
 import type { Log } from '../log.ts'
 import type { DueWebhook, GatewayStore } from '../store/store.ts'
 import { BackgroundLoop } from './calls/background-loop.ts'
@@ -8,6 +9,7 @@ import { untilStored } from './calls/until-stored.ts'
 import type { StoreTime } from './store-time.ts'
 import { webhookBody, webhookId } from './webhooks-message.ts'
 import type { WebhookPost } from './webhooks-post.ts'
+import { Receivers } from './webhooks-receivers.ts'
 import { planAfterWebhook, type WebhookEnd } from './webhooks-retry.ts'
 import { webhookHeaders } from './webhooks-signature.ts'
 
@@ -35,12 +37,12 @@ const SWEEP_MS = 30_000
  */
 export class WebhookSender {
   readonly #options: WebhookOptions
-  readonly #limit: LimitFunction = pLimit(AT_ONCE)
+  readonly #receivers = new Receivers()
   readonly #loop: BackgroundLoop
   readonly #active = new Set<Promise<void>>()
   readonly #cut = new AbortController()
   #unsubscribe: () => void = () => undefined
-  /** When the next one of those that this process tried is due, by the store's clock. */
+  /** When those are due that this process tried, and that no sweep will find in time: by the store's clock. */
   readonly #nextAt = new Map<string, number>()
 
   constructor(options: WebhookOptions) {
@@ -82,16 +84,20 @@ export class WebhookSender {
 
   #untilNextMs(): number {
     const now = this.#options.time.now()
-    for (const [request, at] of this.#nextAt) if (at <= now) this.#nextAt.delete(request)
-    return Math.min(SWEEP_MS, ...[...this.#nextAt.values()].map((at) => at - now))
+    let nextMs = SWEEP_MS
+    for (const [request, at] of this.#nextAt) {
+      if (at <= now) this.#nextAt.delete(request)
+      else nextMs = Math.min(nextMs, at - now)
+    }
+    return nextMs
   }
 
   #begin(due: DueWebhook): void {
     this.#nextAt.delete(due.request)
-    const done = this.#limit(() => this.#send(due))
+    const done = this.#send(due)
       .catch((error: unknown) => {
         // Its lease runs out, and it is tried again.
-        this.#options.log.error('webhook_failed', { request: due.request, reason: String(error) })
+        this.#options.log.error('webhook_failed', { request: due.request, reason: errorText(error) })
       })
       .finally(() => {
         this.#active.delete(done)
@@ -111,12 +117,25 @@ export class WebhookSender {
       })
       return this.#tried(request, undefined)
     }
-    const id = webhookId(request)
-    const timestamp = Math.floor(this.#options.clock.now() / 1000)
+    const tried = { request, url, tries: tries + 1 }
+    const isLast = planAfterWebhook(AWAY, tried.tries).kind === 'given-up'
+    const end = isLast || this.#mayCall(url) ? await this.#post(url, secret, answer) : AWAY
+    if (!this.#cut.signal.aborted || end.kind === 'answered') await this.#conclude(tried, end)
+  }
+
+  #mayCall(url: string): boolean {
+    return this.#receivers.mayCall(new URL(url).host, this.#options.clock.now())
+  }
+
+  async #post(url: string, secret: Secret, answer: StoredAnswer): Promise<WebhookEnd> {
+    const { clock, post } = this.#options
+    const id = webhookId(answer.id)
+    const timestamp = Math.floor(clock.now() / 1000)
     const body = webhookBody(answer)
     const headers = webhookHeaders(secret.reveal(), { id, timestamp, body })
-    const end = await this.#options.post({ url, headers, body }, this.#cut.signal)
-    if (!this.#cut.signal.aborted) await this.#conclude({ request, url, tries: tries + 1 }, end)
+    const end = await post({ url, headers, body }, this.#cut.signal)
+    this.#receivers.called(new URL(url).host, end, clock.now())
+    return end
   }
 
   /** `tries`: with this one. The URL's host is named only: what follows it may be a secret. */
@@ -133,9 +152,13 @@ export class WebhookSender {
   async #tried(request: string, nextAt: number | undefined): Promise<void> {
     const { store, clock } = this.#options
     await untilStored(clock, this.#cut.signal, () => store.webhookTried(request, nextAt))
-    if (nextAt !== undefined) this.#nextAt.set(request, nextAt)
+    if (nextAt !== undefined && nextAt < this.#options.time.now() + SWEEP_MS)
+      this.#nextAt.set(request, nextAt)
   }
 }
+
+/** What comes of a call that is not made. */
+const AWAY: WebhookEnd = { kind: 'unanswered', reason: 'its receiver does not answer at present' }
 
 const saidOf = (end: WebhookEnd): { readonly status?: number; readonly reason?: string } =>
   end.kind === 'answered' ? { status: end.status } : { reason: end.reason }

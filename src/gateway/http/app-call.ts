@@ -6,7 +6,7 @@ import { SocketCall } from './socket-call.ts'
 /** A call of the app: what it knows of its socket, where it has one. */
 export function askedOf(call: Call): Asked {
   const { incoming, outgoing } = call.env ?? {}
-  return incoming && outgoing ? new SocketCall(incoming, outgoing) : new AppCall(call)
+  return incoming && outgoing ? new SocketCall(incoming, outgoing, call.req.path) : new AppCall(call)
 }
 
 /** A call without a socket: what is handed over has arrived. */

@@ -3,7 +3,7 @@ import { ENDPOINTS } from '../../openai/wire.ts'
 import type { Clock } from '../../util/clock.ts'
 import type { Caller } from './access/access.ts'
 import { askedOf } from './app-call.ts'
-import type { Desk, Entrance } from './desk.ts'
+import type { Desk, Enter, Entrance } from './desk.ts'
 import { type HealthFacts, healthReply, type Phase } from './health.ts'
 import { HttpError } from './http-error.ts'
 import type { Inference } from './inference/inference.ts'
@@ -28,7 +28,7 @@ export interface AppParts {
   readonly clock: Clock
 }
 
-type Handler = (call: Call) => Promise<Reply>
+type Handler = (call: Call, enter: Enter) => Promise<Reply>
 type Method = 'GET' | 'POST' | 'DELETE'
 
 /** One way to call the gateway. */
@@ -36,15 +36,16 @@ interface Route {
   readonly method: Method
   readonly path: string
   readonly handler: Handler
+  readonly isProbe?: boolean
 }
 
 /** The gateway's HTTP side, without a socket: `app.request('/v1/models')`. */
 export function createApp(parts: AppParts): Hono<AppEnv> {
   const app = new Hono<AppEnv>()
   const routes = [...openRoutes(parts), ...apiRoutes(parts).flatMap(bothPrefixes), ...operatorRoutes(parts)]
-  for (const { method, path, handler } of routes) app.on(method, path, served(parts, path, handler))
+  for (const route of routes) app.on(route.method, route.path, served(parts, route))
   // Handlers for all other methods would be looked at with every call: whoever goes wrong can wait for the search.
-  app.notFound(served(parts, 'unknown', unknownUrl(routes)))
+  app.notFound(served(parts, { path: 'unknown', handler: unknownUrl(routes) }))
   return app
 }
 
@@ -56,8 +57,13 @@ const bothPrefixes = ({ method, path, handler }: Route): Route[] => [
 
 /** What anybody may ask. */
 const openRoutes = ({ phase, askStore, clock }: AppParts): Route[] => [
-  { method: 'GET', path: '/healthz', handler: () => healthReply({ phase: phase(), askStore, clock }) },
-  { method: 'GET', path: '/healthcheck', handler: async () => plainHealth(phase()) },
+  {
+    method: 'GET',
+    path: '/healthz',
+    handler: () => healthReply({ phase: phase(), askStore, clock }),
+    isProbe: true,
+  },
+  { method: 'GET', path: '/healthcheck', handler: async () => plainHealth(phase()), isProbe: true },
 ]
 
 const plainHealth = (phase: Phase): Reply => ({
@@ -69,7 +75,6 @@ const plainHealth = (phase: Phase): Reply => ({
 function apiRoutes(parts: AppParts): Route[] {
   const { inference, batches, requests, passThrough } = parts
   const id = (call: Call): string => call.req.param('id') ?? ''
-  const entered = enteredBy(parts)
   return [
     ...ENDPOINTS.map((endpoint) => ({
       method: 'POST' as const,
@@ -110,9 +115,16 @@ function apiRoutes(parts: AppParts): Route[] {
 
 function operatorRoutes(parts: AppParts): Route[] {
   const { metricsText, flush } = parts
-  const entered = enteredBy(parts)
   return [
-    { method: 'GET', path: '/metrics', handler: entered(async () => metricsReply(await metricsText())) },
+    {
+      method: 'GET',
+      path: '/metrics',
+      handler: entered(async (_, { caller }) => {
+        if (!caller.seesAll) throw notForTenants()
+        return metricsReply(await metricsText())
+      }),
+      isProbe: true,
+    },
     {
       method: 'POST',
       path: '/admin/flush',
@@ -126,24 +138,30 @@ const scopeOf = ({ tenant, isOperator }: Caller): string | undefined => (isOpera
 
 const flushed = (batches: number): Reply => jsonReply(200, JSON.stringify({ object: 'flush', batches }))
 
+const notForTenants = (): HttpError =>
+  new HttpError(
+    403,
+    'operators_only',
+    'The metrics are of all tenants: ask for them with the key of the gateway itself.',
+  )
+
 const metricsReply = (body: string): Reply => ({
   status: 200,
   headers: { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' },
   body,
 })
 
-const enteredBy =
-  ({ desk }: AppParts) =>
+/** `isCounted`: it is one of the calls that a tenant may make in a minute. */
+const entered =
   (serve: (call: Call, entrance: Entrance) => Promise<Reply>, isCounted = false): Handler =>
-  async (call) =>
-    serve(call, await desk.enter(headersOf(call), isCounted))
+  async (call, enter) =>
+    serve(call, await enter(headersOf(call), isCounted))
 
 const served =
-  ({ desk }: AppParts, route: string, handler: Handler) =>
+  ({ desk }: AppParts, { path: route, handler, isProbe }: Omit<Route, 'method'>) =>
   async (call: Call): Promise<Response> => {
-    const { status, headers, body } = await desk.answer({ method: call.req.method, route }, () =>
-      handler(call),
-    )
+    const asked = { method: call.req.method, route, ...(isProbe && { isProbe }) }
+    const { status, headers, body } = await desk.answer(asked, (enter) => handler(call, enter))
     return new Response(body, { status, headers })
   }
 

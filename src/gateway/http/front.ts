@@ -82,7 +82,7 @@ export function createFront(parts: FrontParts): Front {
   })
   return {
     app,
-    serve: socketCalls(desk, inference),
+    serve: socketCalls({ desk, inference, log }),
     open: () => {
       phase = 'ready'
       void room.keepLooking()

@@ -10,14 +10,13 @@ import type { Reply } from './reply.ts'
 export class SocketCall implements Asked {
   readonly #incoming: IncomingMessage
   readonly #outgoing: ServerResponse
+  readonly path: string
 
-  constructor(incoming: IncomingMessage, outgoing: ServerResponse) {
+  /** `path`: as it was understood, without host and query. */
+  constructor(incoming: IncomingMessage, outgoing: ServerResponse, path: string) {
     this.#incoming = incoming
     this.#outgoing = outgoing
-  }
-
-  get path(): string {
-    return this.#incoming.url?.split('?')[0] ?? ''
+    this.path = path
   }
 
   readonly header = (name: string): string | undefined => {
@@ -57,6 +56,8 @@ export class SocketCall implements Asked {
 
   onGone(act: () => void): void {
     this.#outgoing.once('close', act)
+    // Of calls on one connection only the first has it; node before version 24 does not tell the others of its end.
+    if (!this.#outgoing.socket) this.#incoming.socket.once('close', act)
   }
 
   /** Node before version 24 says `finish` of what was cut off, too. */
@@ -66,7 +67,7 @@ export class SocketCall implements Asked {
     })
   }
 
-  /** Never throws: what cannot be sent any more is nobody's. */
+  /** What cannot be sent any more is nobody's. Throws for headers that no header can be. */
   async send({ status, headers, body }: Reply): Promise<void> {
     const outgoing = this.#outgoing
     if (!this.#incoming.readableEnded) drain(this.#incoming)

@@ -1,5 +1,5 @@
 import type { Acceptance, Arrival } from '../domain/arrival.ts'
-import type { Ending, RequestState } from '../domain/request.ts'
+import type { Ending, Mode, RequestState } from '../domain/request.ts'
 
 /** What is known of an earlier request that an arrival may be the same as: same tenant, and same fingerprint or key. */
 export interface Candidate {
@@ -31,8 +31,7 @@ export function decideArrival(
 ): Acceptance | undefined {
   const { idempotencyKey: key, mode } = arrival
   const known = key === undefined ? undefined : candidates.find((one) => one.idempotencyKey === key)
-  if (known)
-    return known.fingerprint === arrival.fingerprint ? joined(known) : { kind: 'conflict', id: known.id }
+  if (known) return known.fingerprint === arrival.fingerprint ? withKey(known, mode) : conflict(known)
   const twins = candidates.filter((one) => one.fingerprint === arrival.fingerprint)
   const stored = storedAnswer(arrival, twins, nowMs)
   if (stored) return { kind: 'cached', id: stored.id }
@@ -44,6 +43,12 @@ export function decideArrival(
     .sort(byClaim)[0]
   return same && joined(same)
 }
+
+const conflict = ({ id }: Candidate): Acceptance => ({ kind: 'conflict', id })
+
+/** In mode `cache` nobody waits for what is not there yet. */
+const withKey = (known: Candidate, mode: Mode): Acceptance =>
+  mode === 'cache' && known.state !== 'done' ? { kind: 'absent', pending: known.id } : joined(known)
 
 const joined = ({ id, state }: Candidate): Acceptance => ({ kind: 'joined', id, isDone: state === 'done' })
 

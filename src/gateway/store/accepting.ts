@@ -20,7 +20,7 @@ export async function accept(
 ): Promise<readonly Acceptance[]> {
   const purses = await lockPurses(tx, new Set(arrivals.map(({ tenant }) => tenant)))
   const waiting = await waitingInAll(tx)
-  const replicas = await replicasFor(tx, holdersOf(arrivals))
+  const replicas = await replicasFor(tx, arrivals)
   const known = await knownRequests(tx, arrivals, replicas)
   const facts = { now: tx.now, known, purses, waiting, liveReplicas: replicas.live, limits }
   const plan = planAccept(arrivals, facts)
@@ -29,9 +29,6 @@ export async function accept(
   await changePurses(tx, purses)
   return plan.acceptances
 }
-
-const holdersOf = (arrivals: readonly Arrival[]): Set<string> =>
-  new Set(arrivals.flatMap(({ holder }) => holder ?? []))
 
 async function create(tx: Tx, arrivals: AcceptPlan['created']): Promise<void> {
   const { db, parts, now } = tx

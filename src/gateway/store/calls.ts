@@ -1,5 +1,6 @@
 import { sql } from 'kysely'
 import type { Outcome, Route, StoredRequest } from '../domain/request.ts'
+import { type CallPick, nextCalls } from './call-turns.ts'
 import type { Database, Tx } from './database.ts'
 import { lockedRequests, recordOutcomes, tenantsOf } from './outcome-rows.ts'
 import { changePurses, lockPurses } from './purse-rows.ts'
@@ -77,40 +78,24 @@ async function writeRoutes(
     .updateTable('requests')
     .from(parts.rows(ROUTE_COLUMNS, rows).as('given'))
     .whereRef('requests.seq', '=', 'given.seq')
-    .set((of) => ({ route, reserved_nano: of.ref('given.reserved_nano') }))
+    // What it waited for on its old way, such as room in flex, says nothing of the new one.
+    .set((of) => ({ route, reserved_nano: of.ref('given.reserved_nano'), ready_at: null }))
     .execute()
 }
 
-const URGENCY = sql`case priority when 'high' then 0 when 'normal' then 1 else 2 end`
-
-export interface CallTaking {
-  readonly limit: number
+export interface CallTaking extends CallPick {
   readonly replica: string
   readonly leaseMs: number
-  /** Requests of these are passed over. */
-  readonly exceptModels: readonly string[]
 }
 
 export const takeCalls = (
   database: Database,
-  { limit, replica, leaseMs, exceptModels }: CallTaking,
+  { replica, leaseMs, ...pick }: CallTaking,
 ): Promise<readonly TakenCall[]> =>
-  database.write(async ({ db, parts, now }) => {
-    const free = await db
-      .selectFrom('requests')
-      .select('seq')
-      .where('state', '=', 'queued')
-      .where('route', 'in', ['flex', 'direct'])
-      .where((is) => is.or([is('ready_at', 'is', null), is('ready_at', '<=', now)]))
-      .$if(exceptModels.length > 0, (some) => some.where((is) => is.not(parts.among('model', exceptModels))))
-      .orderBy(URGENCY)
-      .orderBy(sql`coalesce(deadline_at, 9007199254740991)`)
-      .orderBy('seq')
-      .limit(limit)
-      .modifyEnd(parts.forUpdateFree)
-      .execute()
-    if (free.length === 0) return []
-    const seqs = free.map(({ seq }) => seq)
+  database.write(async (tx) => {
+    const { db, parts, now } = tx
+    const seqs = await nextCalls(tx, pick)
+    if (seqs.length === 0) return []
     const taken = await db
       .updateTable('requests')
       .set((of) => ({

@@ -36,7 +36,9 @@ export interface Tx {
   readonly now: number
   /** Requests that it has ended; whoever listens hears of them once it is durable. */
   readonly done: string[]
-  /** Which of these voices have fallen silent: their processes are gone, whatever their leases say. */
+  /** By which others hear this process. */
+  readonly voice: string | undefined
+  /** Which of these voices have fallen silent: their processes are gone, whatever their leases say. Not cheap. */
   silent(voices: readonly Voice[]): Promise<ReadonlySet<string>>
 }
 

@@ -6,6 +6,8 @@ import type { GatewayStore } from './store.ts'
 /** Most that one transaction takes: larger ones cost no less for each call, and make the first of them wait longer. */
 const MOST_CALLS = 500
 const MOST_BYTES = 8_000_000
+/** The turn in which a call came in ends without another one; the next may bring it. */
+const QUIET_TURNS = 2
 
 export interface GroupWriterSettings {
   readonly store: Pick<GatewayStore, 'accept' | 'delivered' | 'letGo'>
@@ -20,20 +22,29 @@ export interface GroupWriterSettings {
  * reason than the database being away is written in halves, down to the one that cannot be.
  */
 export class GroupWriter {
-  readonly #arrivals: Grouper<Arrival, Acceptance>
+  readonly #arrivals: Grouper<WantedArrival, Acceptance>
   readonly #deliveries: Grouper<string, true>
   readonly #goings: Grouper<string, true>
 
   constructor({ store, replica, limits }: GroupWriterSettings) {
-    const accept = (arrivals: readonly Arrival[]) => store.accept(arrivals, limits)
-    this.#arrivals = new Grouper(accept, ({ bodyText }) => bodyText.length)
+    this.#arrivals = new Grouper(
+      async (arrivals) => {
+        // Whoever comes back must find that what it waited for before is held no longer.
+        await this.#goings.soFar()
+        return acceptWanted(arrivals, (wanted) => store.accept(wanted, limits))
+      },
+      ({ arrival }) => arrival.bodyText.length,
+    )
     this.#deliveries = new Grouper((ids) => store.delivered(ids).then(() => eachTrue(ids)))
     this.#goings = new Grouper((ids) => store.letGo(ids, replica).then(() => eachTrue(ids)))
   }
 
-  /** Durable when it resolves; see `GatewayStore.accept`. */
-  accept(arrival: Arrival): Promise<Acceptance> {
-    return this.#arrivals.add(arrival)
+  /**
+   * Durable when it resolves; see `GatewayStore.accept`. `isWanted`: whether somebody is still there to hear of it, asked
+   * right before it would be written. Default: always.
+   */
+  accept(arrival: Arrival, isWanted: () => boolean = () => true): Promise<Acceptance> {
+    return this.#arrivals.add({ arrival, isWanted })
   }
 
   async delivered(id: string): Promise<void> {
@@ -50,6 +61,28 @@ export class GroupWriter {
   }
 }
 
+interface WantedArrival {
+  readonly arrival: Arrival
+  readonly isWanted: () => boolean
+}
+
+const UNWANTED: Acceptance = { kind: 'unwanted' }
+
+/**
+ * While a database is slow callers go away and come back: what is left of their first calls is not put on record, or
+ * each time that they come would make a request of its own.
+ */
+async function acceptWanted(
+  arrivals: readonly WantedArrival[],
+  accept: (arrivals: readonly Arrival[]) => Promise<readonly Acceptance[]>,
+): Promise<readonly Acceptance[]> {
+  const wanted = arrivals.filter(({ isWanted }) => isWanted())
+  if (wanted.length === arrivals.length) return accept(arrivals.map(({ arrival }) => arrival))
+  const acceptances = wanted.length === 0 ? [] : await accept(wanted.map(({ arrival }) => arrival))
+  const byArrival = new Map(wanted.map((one, place) => [one, acceptances[place]]))
+  return arrivals.map((one) => byArrival.get(one) ?? UNWANTED)
+}
+
 const eachTrue = (ids: readonly string[]): true[] => ids.map(() => true)
 
 interface Waiting<Item, Result> {
@@ -63,6 +96,7 @@ class Grouper<Item, Result> {
   readonly #bytesOf: (item: Item) => number
   #waiting: Waiting<Item, Result>[] = []
   #writing: Promise<void> | undefined
+  #last: Promise<Result> | undefined
 
   constructor(write: (items: readonly Item[]) => Promise<readonly Result[]>, bytesOf = (_: Item) => 0) {
     this.#write = write
@@ -70,10 +104,20 @@ class Grouper<Item, Result> {
   }
 
   add(item: Item): Promise<Result> {
-    return new Promise<Result>((resolve, reject) => {
+    const result = new Promise<Result>((resolve, reject) => {
       this.#waiting.push({ item, resolve, reject })
       this.#writing ??= this.#writeAll()
     })
+    this.#last = result
+    return result
+  }
+
+  /** Resolves when what was added until now is written, or has failed; what comes after it is not waited for. */
+  async soFar(): Promise<void> {
+    await this.#last?.then(
+      () => undefined,
+      () => undefined,
+    )
   }
 
   async idle(): Promise<void> {
@@ -82,12 +126,24 @@ class Grouper<Item, Result> {
 
   async #writeAll(): Promise<void> {
     while (this.#waiting.length > 0) {
-      // Calls that came in together are read one after the other: they are let in before the group is closed. Also, a
-      // database inside of this process never gives way by itself.
-      await setImmediate()
+      await this.#letIn()
       await this.#writeGroup(this.#nextGroup())
     }
     this.#writing = undefined
+  }
+
+  /**
+   * A group is closed once nobody else comes in. Calls that came together are read one after the other, and Node takes
+   * one new connection at each turn of its loop, whose call it reads at the next: a thousand that call at once would be
+   * a thousand commits. There are turns for others in any case, which a database inside of this process never gives.
+   */
+  async #letIn(): Promise<void> {
+    let quiet = 0
+    do {
+      const before = this.#waiting.length
+      await setImmediate()
+      quiet = this.#waiting.length > before ? 0 : quiet + 1
+    } while (quiet < QUIET_TURNS && this.#waiting.length < MOST_CALLS)
   }
 
   #nextGroup(): readonly Waiting<Item, Result>[] {

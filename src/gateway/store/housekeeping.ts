@@ -95,9 +95,13 @@ async function forgetBatches({ db, parts }: Tx, beforeMs: number, limit: number)
   await db.deleteFrom('batches').where(parts.amongNumbers('number', numbers)).execute()
 }
 
+/** What a replica held is looked through for every arrival until it is forgotten: one that starts again and again adds up. */
+const GONE_MS = 3_600_000
+
 /** Of a replica that is gone for long, what it held is made free by name; then nobody needs to know of it any more. */
-async function forgetReplicas({ db, parts }: Tx, beforeMs: number, limit: number): Promise<void> {
-  const gone = await db.selectFrom('replicas').select('id').where('lease_until', '<', beforeMs).execute()
+async function forgetReplicas({ db, parts, now }: Tx, beforeMs: number, limit: number): Promise<void> {
+  const goneAt = Math.max(beforeMs, now - GONE_MS)
+  const gone = await db.selectFrom('replicas').select('id').where('lease_until', '<', goneAt).execute()
   const ids = gone.map(({ id }) => id)
   if (ids.length === 0) return
   const held = await db
@@ -118,7 +122,12 @@ async function forgetReplicas({ db, parts }: Tx, beforeMs: number, limit: number
     .select('holder')
     .where('delivered_at', 'is', null)
     .where('holder', 'in', ids)
-  await db.deleteFrom('replicas').where('id', 'in', ids).where('id', 'not in', isHeld).execute()
+  await db
+    .deleteFrom('replicas')
+    .where('id', 'in', ids)
+    .where('lease_until', '<', goneAt)
+    .where('id', 'not in', isHeld)
+    .execute()
 }
 
 export const counts = (database: Database): Promise<StoreCounts> =>

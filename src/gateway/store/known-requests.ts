@@ -44,9 +44,7 @@ export async function knownRequests(
   replicas: Replicas,
 ): Promise<KnownRequest[]> {
   const keyed = arrivals.filter(({ idempotencyKey }) => idempotencyKey !== undefined)
-  const plain = arrivals.filter(
-    ({ idempotencyKey, mode }) => idempotencyKey === undefined && mode !== 'cache',
-  )
+  const plain = plainOf(arrivals)
   const polling = plain.filter(({ mode, claimMs }) => (mode === 'poll' || mode === 'async') && claimMs > 0)
   const caching = arrivals.filter(({ mode, cacheMs }) => mode === 'cache' || cacheMs > 0)
   const looking = arrivals.filter(({ mode }) => mode === 'cache')
@@ -58,6 +56,39 @@ export async function knownRequests(
     ...(looking.length > 0 ? await pending(tx, wantsOf(looking), replicas) : []),
   ]
   return seqs.length === 0 ? [] : await bySeq(tx, [...new Set(seqs)], replicas)
+}
+
+/** Those that may go with what nobody waits for any more. */
+const plainOf = (arrivals: readonly Arrival[]): readonly Arrival[] =>
+  arrivals.filter(({ idempotencyKey, mode }) => idempotencyKey === undefined && mode !== 'cache')
+
+/** Which of these replicas hold a request that an arrival would go with, were they gone. */
+export async function holdersOfTwins(
+  { db, parts }: Tx,
+  arrivals: readonly Arrival[],
+  replicas: readonly string[],
+): Promise<ReadonlySet<string>> {
+  const wants = wantsOf(plainOf(arrivals))
+  if (wants.length === 0 || replicas.length === 0) return new Set()
+  // A subquery for each that is given, and each replica: one look into the index, however many twins there are.
+  const looks = db
+    .selectFrom('replicas')
+    .crossJoin(parts.rows(WANT_COLUMNS, wants).as('given'))
+    .where('replicas.id', 'in', replicas)
+    .select((of) =>
+      of
+        .selectFrom('requests')
+        .whereRef('requests.holder', '=', 'replicas.id')
+        .whereRef('requests.fingerprint', '=', 'given.fingerprint')
+        .whereRef('requests.tenant', '=', 'given.tenant')
+        .where('requests.delivered_at', 'is', null)
+        .where('requests.idempotency_key', 'is', null)
+        .limit(1)
+        .select('requests.holder')
+        .as('holder'),
+    )
+  const rows = await db.selectFrom(looks.as('found')).select('holder').distinct().execute()
+  return new Set(rows.flatMap(({ holder }) => holder ?? []))
 }
 
 function wantsOf(arrivals: readonly Arrival[]): Want[] {

@@ -53,8 +53,8 @@ export const storeOver = (database: Database): GatewayStore => ({
   pressed: (beforeMs, limit, after) => calls.pressed(database, { beforeMs, limit, after }),
   batchTimes: (limit) => batchTimes(database, limit),
   reroute: (ids, route) => calls.reroute(database, ids, route),
-  takeCalls: (limit, replica, leaseMs, exceptModels = []) =>
-    calls.takeCalls(database, { limit, replica, leaseMs, exceptModels }),
+  takeCalls: (limit, replica, leaseMs, { exceptModels = [], afterTenant = '' } = {}) =>
+    calls.takeCalls(database, { limit, replica, leaseMs, exceptModels, afterTenant }),
   settleCall: (epoch, outcome) => calls.settleCall(database, epoch, outcome),
   renewCalls: (ids, replica, leaseMs) => calls.renewCalls(database, ids, replica, leaseMs),
   recoverCalls: () => calls.recoverCalls(database),

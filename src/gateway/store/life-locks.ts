@@ -16,18 +16,20 @@ export const lifeLockOf = (voice: string): LifeLock => [
 /**
  * Which of these have fallen silent. Each process holds a lock for as long as it is connected, so that one that is killed
  * is known to be gone at once, long before its lease ends: the retries of its callers go with what they had begun.
- * Silence means nothing of those that were not heard since the server itself was started.
+ * Silence means nothing of those that were not heard since the server was started, or started again by itself after one
+ * of its processes had crashed: its statistics begin anew then, and that is when all connections were lost.
  * https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS
  */
 export async function silentAmong(db: Db, voices: readonly Voice[]): Promise<ReadonlySet<string>> {
   if (voices.length === 0) return new Set()
   const { rows } = await sql<{ started_at: string; heard: string[] }>`
-    select extract(epoch from pg_postmaster_start_time()) * 1000 as started_at,
+    select extract(epoch from greatest(pg_postmaster_start_time(), begun.stats_reset)) * 1000 as started_at,
       array(
         select objid::text from pg_locks
         where locktype = 'advisory' and granted and objsubid = 2 and classid = ${KIND}
           and database = (select oid from pg_database where datname = current_database())
-      ) as heard`.execute(db)
+      ) as heard
+    from pg_stat_bgwriter as begun`.execute(db)
   const [found] = rows
   const startedAt = Number(found?.started_at)
   const heard = new Set(found?.heard)

@@ -77,6 +77,11 @@ const MIGRATIONS: readonly Migration[] = [
         line_bytes, input_tokens, created_at, deadline_at) where state = 'queued'`,
       `create index requests_ready on requests (ready_at) where state = 'queued' and ready_at is not null`,
       `create index requests_deadline on requests (deadline_at) where state = 'queued' and deadline_at is not null`,
+      // In the order in which each tenant's are called, so that the next ones are found without the rest.
+      `create index requests_calls on requests (tenant,
+        (case priority when 'high' then 0 when 'normal' then 1 else 2 end),
+        (coalesce(deadline_at, 9007199254740991)), seq, model, ready_at)
+        where state = 'queued' and route <> 'batch'`,
       `create index requests_batch on requests (batch, seq) where batch is not null`,
       `create index requests_call on requests (call_until) where call_until is not null`,
       `create index requests_finished on requests (finished_at) where finished_at is not null`,

@@ -46,13 +46,15 @@ export function planAccept(arrivals: readonly Arrival[], facts: AcceptFacts): Ac
   })
   return { acceptances, created: [...created.values()], joins }
 
-  function accepted(arrival: Arrival, at: AcceptFacts): Acceptance {
+  function accepted(given: Arrival, at: AcceptFacts): Acceptance {
+    const arrival = { ...given, route: payableRoute(given, facts.purses) }
     const refusal = refusalOf(arrival, at)
     if (refusal) return refusal
     facts.purses.change(arrival.tenant, { reserved: reserveFor(arrival.route, arrival), waiting: 1 })
     created.set(arrival.id, arrival)
     sight.add(knownOf(arrival, facts))
-    return { kind: 'new', id: arrival.id }
+    const { id, route } = arrival
+    return route === given.route ? { kind: 'new', id } : { kind: 'new', id, route }
   }
 
   function put(known: KnownRequest, arrival: Arrival): void {
@@ -63,6 +65,10 @@ export function planAccept(arrivals: readonly Arrival[], facts: AcceptFacts): Ac
     else joins.set(to.id, { to, arrival })
   }
 }
+
+/** A dearer way than its tenant can pay for is not taken. */
+const payableRoute = (arrival: Arrival, purses: Purses): Route =>
+  purses.hasRoom(arrival.tenant, reserveFor(arrival.route, arrival)) ? arrival.route : 'batch'
 
 /** Why an arrival is not taken, though it is new. */
 function refusalOf(arrival: Arrival, { purses, waiting, limits }: AcceptFacts): Acceptance | undefined {

@@ -4,7 +4,7 @@ import type { Client, Pool } from 'pg'
 import { errorText } from '../../errors.ts'
 import type { Clock } from '../../util/clock.ts'
 import { type CommitMark, CommitMarks } from './commit-marks.ts'
-import type { Database, Db, SqlParts, Tx, Voice } from './database.ts'
+import type { Database, Db, SqlParts, Tx } from './database.ts'
 import { DoneListeners } from './done-listeners.ts'
 import { lifeLockOf, silentAmong } from './life-locks.ts'
 import { OpenWork } from './open-work.ts'
@@ -51,19 +51,21 @@ export class PostgresDatabase implements Database {
     const { connection, clock } = opened
     const heard = (payload: string) => this.#heard(payload)
     const lifeLock = lifeLockOf(this.#voice)
-    this.#ear = new PostgresEar({ connection, clock, channel: this.#channel, lifeLock, heard })
+    const lost = () => void this.#silenced()
+    this.#ear = new PostgresEar({ connection, clock, channel: this.#channel, lifeLock, heard, lost })
   }
 
   async voice(): Promise<string | undefined> {
     return (await this.#ear.isOpen()) ? this.#voice : undefined
   }
 
-  /** Its own voice a process need not hear. */
-  #silent(db: Db, voices: readonly Voice[]): Promise<ReadonlySet<string>> {
-    return silentAmong(
-      db,
-      voices.filter(({ voice }) => voice !== this.#voice),
+  /** It lives all the same: until it is heard again, its lease alone says so. */
+  async #silenced(): Promise<void> {
+    const unsaid = this.write(({ db }) =>
+      db.updateTable('replicas').set({ voice: null }).where('voice', '=', this.#voice).execute(),
     )
+    // The database is away: others cannot ask it either, and the next heartbeat says what is wrong with it.
+    await unsaid.catch(() => undefined)
   }
 
   write<Result>(work: (tx: Tx) => Promise<Result>): Promise<Result> {
@@ -93,7 +95,8 @@ export class PostgresDatabase implements Database {
           parts: this.parts,
           now,
           done,
-          silent: (voices) => this.#silent(db, voices),
+          voice: this.#voice,
+          silent: (voices) => silentAmong(db, voices),
         })
         await this.#announce(db, done)
         reached.end = { result }
@@ -112,19 +115,24 @@ export class PostgresDatabase implements Database {
 
   /** What became of a transaction whose commit went unanswered. Throws StoreError `in_doubt` when that cannot be found out. */
   async #isCommitted(mark: CommitMark, cause: unknown): Promise<boolean> {
-    const { clock, place, db } = this.#opened
+    const { clock, db } = this.#opened
     for (let look = 0; look < MOST_LOOKS; look++) {
       if (look > 0) await clock.sleep(LOOK_PAUSE_MS)
       try {
         return await this.#marks.isCommitted(db, mark)
       } catch (error) {
-        if (!isConnectionLoss(error)) throw error
+        // The server may still be at the commit, as when it waits for a standby: then it is not said in time either.
+        if (!isConnectionLoss(error)) throw this.#inDoubt(cause, error)
       }
     }
+    throw this.#inDoubt(cause, 'it is not back')
+  }
+
+  #inDoubt(cause: unknown, why: unknown): StoreError {
     const message =
-      `PostgreSQL at ${place} was lost while a change was committed (${errorText(cause)}), and is not back: whether ` +
-      'it was made is not known'
-    throw new StoreError('in_doubt', message, { cause, retryable: true })
+      `PostgreSQL at ${this.#opened.place} was lost while a change was committed (${errorText(cause)}), and whether ` +
+      `it was made cannot be found out (${errorText(why)})`
+    return new StoreError('in_doubt', message, { cause, retryable: true })
   }
 
   /** Tells the other replicas, at the moment of the commit. */

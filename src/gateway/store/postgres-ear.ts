@@ -4,6 +4,9 @@ import type { LifeLock } from './life-locks.ts'
 
 const FIRST_PAUSE_MS = 200
 const LONGEST_PAUSE_MS = 10_000
+/** A connection that says nothing for so long is lost, whatever the system thinks of it. */
+const ANSWER_MS = 5000
+const GOODBYE_MS = 1000
 
 export interface EarSettings {
   /** A connection that is not open yet. */
@@ -12,6 +15,8 @@ export interface EarSettings {
   /** Others can tell by its lock that this process lives: PostgreSQL frees it as soon as the connection is gone. */
   readonly lifeLock: LifeLock
   readonly heard: (payload: string) => void
+  /** The connection is gone, and the lock with it. */
+  readonly lost: () => void
   readonly clock: Clock
 }
 
@@ -20,7 +25,8 @@ export class PostgresEar {
   readonly #settings: EarSettings
   readonly #stopped = new AbortController()
   #listening: Promise<void> | undefined
-  #isOpen = false
+  /** The connection, while it listens. */
+  #open: Client | undefined
   readonly #tried = Promise.withResolvers<void>()
 
   constructor(settings: EarSettings) {
@@ -32,55 +38,92 @@ export class PostgresEar {
     this.#listening ??= this.#listen()
   }
 
-  /** Whether it listens, and has its lock: as soon as that was tried for the first time. */
+  /**
+   * Whether it listens, and has its lock: as soon as that was tried for the first time. The server is asked: what lies
+   * between may have dropped a silent connection without a word, and the server its lock. A connection that does not
+   * answer is given up.
+   */
   async isOpen(): Promise<boolean> {
     this.start()
     await this.#tried.promise
-    return this.#isOpen
+    const client = this.#open
+    return client !== undefined && (await this.#answers(client))
+  }
+
+  async #answers(client: Client): Promise<boolean> {
+    const over = new AbortController()
+    const { signal } = over
+    const asked = client.query('select').then(
+      () => true,
+      () => false,
+    )
+    const tooLate = this.#settings.clock.sleep(ANSWER_MS, signal, { background: true }).then(() => false)
+    const answers = await Promise.race([asked, tooLate])
+    over.abort()
+    if (!answers) client.connection.stream.destroy()
+    return answers && client === this.#open
   }
 
   async stop(): Promise<void> {
     this.#stopped.abort()
+    this.#tried.resolve()
     await this.#listening
   }
 
   async #listen(): Promise<void> {
+    const { clock, lost } = this.#settings
     const { signal } = this.#stopped
     let pauseMs = FIRST_PAUSE_MS
     while (!signal.aborted) {
       const wasHeard = await this.#listenOnce()
       if (signal.aborted) return
+      if (wasHeard) lost()
       pauseMs = wasHeard ? FIRST_PAUSE_MS : Math.min(2 * pauseMs, LONGEST_PAUSE_MS)
-      await this.#settings.clock.sleep(pauseMs, signal, { background: true })
+      await clock.sleep(pauseMs, signal, { background: true })
     }
   }
 
   /** Resolves when the connection is lost: false when there was none. Whoever writes is told what is wrong with the database. */
   async #listenOnce(): Promise<boolean> {
-    const { connection, channel, lifeLock, heard } = this.#settings
-    const client = connection()
+    const client = this.#settings.connection()
     const over = Promise.withResolvers<void>()
     const end = () => over.resolve()
     this.#stopped.signal.addEventListener('abort', end, { once: true })
     client.on('error', end)
     client.on('end', end)
-    client.on('notification', ({ payload = '' }) => heard(payload))
+    client.on('notification', ({ payload = '' }) => this.#settings.heard(payload))
     try {
-      await client.connect()
-      await client.query('select pg_advisory_lock_shared($1, $2)', [...lifeLock])
-      await client.query(`listen ${client.escapeIdentifier(channel)}`)
-      this.#isOpen = true
+      await this.#connect(client)
+      this.#open = client
       this.#tried.resolve()
     } catch {
       end()
       return false
     } finally {
       await over.promise
-      this.#isOpen = false
+      this.#open = undefined
       this.#tried.resolve()
       this.#stopped.signal.removeEventListener('abort', end)
-      await client.end().catch(() => undefined)
+      await this.#leave(client)
     }
     return true
+  }
+
+  async #connect(client: Client): Promise<void> {
+    const { channel, lifeLock } = this.#settings
+    await client.connect()
+    // It says nothing for hours, which its owner may have forbidden. PostgreSQL 13 knows no such limit.
+    await client.query(
+      "select set_config(name, '0', false) from pg_settings where name = 'idle_session_timeout'",
+    )
+    await client.query('select pg_advisory_lock_shared($1, $2)', [...lifeLock])
+    await client.query(`listen ${client.escapeIdentifier(channel)}`)
+  }
+
+  /** Whoever does not hear the goodbye is not waited for. */
+  async #leave(client: Client): Promise<void> {
+    const gone = client.end().catch(() => undefined)
+    await Promise.race([gone, this.#settings.clock.sleep(GOODBYE_MS, undefined, { background: true })])
+    client.connection.stream.destroy()
   }
 }

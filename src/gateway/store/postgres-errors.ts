@@ -24,12 +24,14 @@ export function isConnectionLoss(error: unknown): boolean {
 }
 
 const NETWORK = /^(ECONN|EPIPE|ETIMEDOUT|EHOST|ENET|ENOTFOUND|EAI_|EADDR)/
+/** Whatever keeps it from connecting; the socket of a server on this machine is a file, which is gone with the server. */
 const hasNetworkCode = (error: Error): boolean =>
-  'code' in error && typeof error.code === 'string' && NETWORK.test(error.code)
+  ('code' in error && typeof error.code === 'string' && NETWORK.test(error.code)) ||
+  ('syscall' in error && error.syscall === 'connect')
 
 /** What `pg` says of a connection without giving it a code. */
 const DRIVER_WORDS =
-  /^Connection terminated|timeout exceeded when trying to connect|Query read timeout|not queryable|connection has been discarded/i
+  /^Connection terminated|timeout exceeded when trying to connect|timeout expired|Query read timeout|not queryable|connection has been discarded/i
 
 /** Busy: transactions in each other's way, a lock or a statement that took longer than it may. Full: no room on its disk. */
 const BUSY = new Set(['40001', '40P01', '55P03', '57014'])

@@ -28,12 +28,14 @@ const BUSY_MS = 5000
 const APPLICATION_ID = 0x4e_53_47_57
 
 /**
- * Every commit is synced before it counts. The log grows to 32 MB before it is worked into the file: a page that many
+ * Every commit is synced before it counts, on macOS through the disk's own memory as well. The log grows to 32 MB before it is worked into the file: a page that many
  * commits have changed is then written once.
  */
 const SETTINGS = `
   pragma journal_mode = wal;
   pragma synchronous = full;
+  pragma fullfsync = on;
+  pragma checkpoint_fullfsync = on;
   pragma foreign_keys = on;
   pragma cache_size = -32000;
   pragma wal_autocheckpoint = 8000;`
@@ -148,7 +150,7 @@ class SqliteDatabase implements Database {
     const { db, clock } = this.#opened
     const done: string[] = []
     const silent = () => Promise.resolve(NOBODY)
-    const run = (db: Db) => work({ db, parts: this.parts, now: clock.now(), done, silent })
+    const run = (db: Db) => work({ db, parts: this.parts, now: clock.now(), done, voice: undefined, silent })
     const result = await this.#whileOpen(() => db.transaction().execute(run))
     this.#listeners.tell(done)
     return result

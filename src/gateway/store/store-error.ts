@@ -13,6 +13,7 @@ import { NightshiftError } from '../../errors.ts'
  * - `store_failed`: the database refused a statement. Not retryable.
  * - `store_closed`: this process has closed it.
  * - `old_server`: PostgreSQL is older than the gateway can use.
+ * - `no_sessions`: a pooler stands before PostgreSQL that keeps no sessions.
  */
 export class StoreError extends NightshiftError {
   override readonly name = 'StoreError'

@@ -24,6 +24,14 @@ export interface TakenCall {
   readonly epoch: number
 }
 
+/** Whose calls are taken first, and which are not. */
+export interface CallTurn {
+  /** Requests of these are passed over. */
+  readonly exceptModels?: readonly string[] | undefined
+  /** The tenant that was served last: those after it by name come first. */
+  readonly afterTenant?: string | undefined
+}
+
 /** A webhook that is to be sent. */
 export interface DueWebhook {
   readonly request: string
@@ -148,13 +156,11 @@ export interface GatewayStore {
   batchTimes(limit: number): Promise<readonly number[]>
   /** Sends waiting requests another way; only those that are still `queued`, and whose tenants can pay for it: it gives which. */
   reroute(ids: readonly string[], route: Route): Promise<readonly string[]>
-  /** Takes requests that are to be called, the oldest and most urgent first, and marks them as sent with a lease. Those of `exceptModels` are passed over. */
-  takeCalls(
-    limit: number,
-    replica: string,
-    leaseMs: number,
-    exceptModels?: readonly string[],
-  ): Promise<readonly TakenCall[]>
+  /**
+   * Takes requests that are to be called, one of each tenant in turn and of each the oldest and most urgent first, and
+   * marks them as sent with a lease.
+   */
+  takeCalls(limit: number, replica: string, leaseMs: number, turn?: CallTurn): Promise<readonly TakenCall[]>
   /** False when another has taken it since. */
   settleCall(epoch: number, outcome: Outcome): Promise<boolean>
   renewCalls(ids: readonly string[], replica: string, leaseMs: number): Promise<void>

@@ -84,9 +84,5 @@ export const CHAT_ANSWERS = {
 }
 
 /** What is asked of the custom tools of newer clients. */
-export const CUSTOM_CALL = completion([
-  said(
-    { tool_calls: [{ id: 'call_1', type: 'custom', custom: { name: 'sql', input: 'select 1' } }] },
-    { finish_reason: 'tool_calls' },
-  ),
-])
+export const CUSTOM_CALLS = [{ id: 'call_1', type: 'custom', custom: { name: 'sql', input: 'select 1' } }]
+export const CUSTOM_CALL = completion([said({ tool_calls: CUSTOM_CALLS }, { finish_reason: 'tool_calls' })])

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { chatEvents } from '../../../src/gateway/answers/chat-events.ts'
-import { CHAT_ANSWERS, CUSTOM_CALL } from './chat-answers.ts'
+import { CHAT_ANSWERS, CUSTOM_CALL, CUSTOM_CALLS } from './chat-answers.ts'
 import { SDKS } from './sdk-streams.ts'
 
 const events = (answer: object, includeUsage = true): string[] => [
@@ -34,9 +34,13 @@ describe.each(SDKS)('the stream helper of openai $version', ({ version, chat, ch
     for (const chunk of all.slice(0, -1)) expect(chunk).toHaveProperty('usage', null)
   })
 
-  // The helpers of older versions know no such calls.
-  test.runIf(version > 6)('puts together a call of a custom tool', async () => {
-    expect(await chat(events(CUSTOM_CALL))).toMatchObject(CUSTOM_CALL)
+  test('puts together a call of a custom tool, which older versions refuse', async () => {
+    const final = chat(events(CUSTOM_CALL))
+    if (version > 6) expect(await final).toMatchObject(CUSTOM_CALL)
+    else await expect(final).rejects.toThrow('missing choices[0].tool_calls[0].function.name')
+    // Whoever reads the chunks has all of it, in any version.
+    const [, call] = await chunks(events(CUSTOM_CALL))
+    expect(call).toMatchObject({ choices: [{ delta: { tool_calls: CUSTOM_CALLS } }] })
   })
 
   test('parses what was asked for as JSON', async () => {

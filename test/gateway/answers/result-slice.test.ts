@@ -38,6 +38,13 @@ describe('the line of an answer', () => {
     expect(sliceResult(odd, CHAT)).toMatchObject({ ending: 'succeeded', status: 200, body: ANSWER })
   })
 
+  test.each([201, 202, 204, 206])(
+    'is plain success to its caller: a status of %i would say another thing of it',
+    (status) => {
+      expect(sliceResult(answered(status, ANSWER), CHAT)).toMatchObject({ ending: 'succeeded', status: 200 })
+    },
+  )
+
   test('counts as JSON.parse reads it when something is there twice', () => {
     const twice = `{"custom_id":"a","response":null,"custom_id":"b","response":{"status_code":200,"body":{},"body":${ANSWER}}}`
     expect(sliceResult(twice, CHAT)).toMatchObject({ id: 'b', body: ANSWER })

@@ -1,7 +1,6 @@
-import 'openai-4/shims/web'
 import OpenAI from 'openai'
-import OpenAI4 from 'openai-4'
 import OpenAI6 from 'openai-6'
+import OpenAI4 from '../../support/openai-4.ts'
 
 /** What the helpers of one version of the client make of a stream. */
 export interface SdkStreams {

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { batchLine } from '../../../src/gateway/body/line.ts'
 import { type BodyFacts, prepareBody, withServiceTier } from '../../../src/gateway/body/prepare-body.ts'
 import { refusedModelKey } from '../../../src/gateway/body/unbatchable.ts'
+import { createValuer } from '../../../src/gateway/engine/money/valuer.ts'
 import type { Endpoint } from '../../../src/openai/wire.ts'
 import { jsonText } from './json-texts.ts'
 
@@ -130,6 +131,17 @@ describe('a body that is fit', () => {
       output: 0,
       unbounded: 0,
     })
+  })
+
+  test.each([
+    ',"max_tokens":1e300',
+    ',"max_tokens":1e308,"n":1e308',
+    ',"max_completion_tokens":9e15,"n":128',
+  ])('is forecast in numbers that a book can hold, whatever it allows: %s', (allowed) => {
+    const { tokens } = prepared(chat(allowed))
+    expect(tokens).toMatchObject({ mostOutput: 100_000_000, output: 50_000_000, unbounded: 0 })
+    for (const model of ['gpt-5-mini', 'o1-pro'])
+      expect(Number.isSafeInteger(createValuer().mostNanoUsd(model, 'direct', tokens, Date.now()))).toBe(true)
   })
 })
 

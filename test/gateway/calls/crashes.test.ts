@@ -38,7 +38,7 @@ function dyingAt(nth: number, when: 'before' | 'after') {
 }
 
 describe('a process that dies', () => {
-  const LAST = 18
+  const LAST = 32
 
   test.each(
     Array.from({ length: LAST }, (_, index) => index + 1).flatMap((nth) => [
@@ -179,6 +179,32 @@ describe('a process that is closed', () => {
 })
 
 describe('a store that is away', () => {
+  test('keeps nobody from closing, not even while calls are to be given back', async () => {
+    const { StoreError } = await import('../../../src/gateway/store/store-error.ts')
+    const headers = { 'retry-after': '5' }
+    const fault = { fault: 'http-answer', status: 429, headers, when: { first: 8 } } as const
+    await using world = await CallWorld.open({
+      settings: { callConcurrency: 8 },
+      emulator: { scenario: { faults: [fault] } },
+    })
+    await world.ask(Array.from({ length: 8 }, (_, index) => `q${index}`))
+    let settled = 0
+    const runner = world.start((store) => ({
+      ...store,
+      settleCall: async (...given) => {
+        // All were refused. Of those that are taken next, most are too many for a server that is in trouble.
+        if (settled === 8) throw new StoreError('store_unavailable', 'it is away', { retryable: true })
+        settled++
+        return store.settleCall(...given)
+      },
+    }))
+    while (settled < 8) await world.clock.sleep(100)
+    await world.clock.sleep(8_000)
+    expect(world.sent).toBeLessThan(16)
+    await world.close(runner)
+    expect((await world.store.counts()).calling).toBe(8)
+  })
+
   test('gets what came back as soon as it is there again', async () => {
     const { StoreError } = await import('../../../src/gateway/store/store-error.ts')
     await using world = await CallWorld.open()

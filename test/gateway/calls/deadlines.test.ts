@@ -1,64 +1,9 @@
-import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import type { Arrival } from '../../../src/gateway/domain/arrival.ts'
-import type { Engine } from '../../../src/gateway/engine/engine.ts'
-import { createWholeEngine } from '../../../src/gateway/engine/whole-engine.ts'
-import { World, type WorldOptions } from '../engine/world.ts'
-import { MOST, priced } from './call-world.ts'
+import { MOST } from './call-world.ts'
+import { openWhole } from './whole-gateway.ts'
 
 const MINUTE_MS = 60_000
 const HOUR_MS = 60 * MINUTE_MS
-
-/** A whole gateway, but for its HTTP side. */
-async function open(options: WorldOptions) {
-  const world = await World.open(options)
-  const { store, settings, clock, log } = world
-  const spoolDir = join(world.dir, 'spool')
-  const engine: Engine = createWholeEngine({
-    store,
-    api: world.api(),
-    settings,
-    clock,
-    log,
-    replica: 'rep_1',
-    spoolDir,
-  })
-  await engine.start()
-  const ask = (texts: readonly string[], parts: Partial<Arrival>) =>
-    world.ask(
-      engine,
-      ...texts.map((text) => ({ text, arrival: priced({ route: 'batch', ...inGroup(parts) }) })),
-    )
-  return {
-    world,
-    ask,
-    /** Lets time pass until they have ended, in large steps. */
-    finish: async (ids: readonly string[], mostMs: number) => {
-      const end = clock.now() + mostMs
-      while ((await store.finishedAmong(ids)).length < ids.length && clock.now() < end)
-        await clock.sleep(20_000)
-      await world.finish(ids, 0)
-    },
-    /** Routes by which they were answered. */
-    routes: async (ids: readonly string[]) => {
-      const answers = await store.answers(ids)
-      return ids.map((id) => answers.get(id)?.route)
-    },
-    lateness: async (ids: readonly string[]) => {
-      const requests = await store.requests(ids)
-      return requests.map(({ finishedAt = 0, deadlineAt = 0 }) => finishedAt - deadlineAt)
-    },
-    [Symbol.asyncDispose]: async () => {
-      await engine.close()
-      await world[Symbol.asyncDispose]()
-    },
-  }
-}
-
-const inGroup = (parts: Partial<Arrival>): Partial<Arrival> => ({
-  ...parts,
-  hasDeadline: parts.deadlineAt !== undefined,
-})
 
 /** A batch that does one request after another. */
 const slow = (perRequestMs: number) => ({
@@ -71,7 +16,7 @@ const slow = (perRequestMs: number) => ({
 
 describe('a deadline', () => {
   test('that a batch will not keep calls it back: what it answered is kept, the rest goes by flex', async () => {
-    await using gateway = await open({ emulator: { latency: slow(15 * MINUTE_MS) } })
+    await using gateway = await openWhole({ emulator: { latency: slow(15 * MINUTE_MS) } })
     const { world, ask, finish, routes, lateness } = gateway
     const deadlineAt = world.clock.now() + 50 * MINUTE_MS
     const ids = await ask(['a', 'b', 'c', 'd'], { deadlineAt })
@@ -85,7 +30,7 @@ describe('a deadline', () => {
 
   test('goes directly when there is no room in flex, at the last moment', async () => {
     const scenario = { faults: [{ fault: 'reply-flex-refused' } as const] }
-    await using gateway = await open({ emulator: { latency: slow(HOUR_MS), scenario } })
+    await using gateway = await openWhole({ emulator: { latency: slow(HOUR_MS), scenario } })
     const { world, ask, finish, routes, lateness } = gateway
     const ids = await ask(['a', 'b'], { deadlineAt: world.clock.now() + 25 * MINUTE_MS })
     await finish(ids, HOUR_MS)
@@ -95,7 +40,7 @@ describe('a deadline', () => {
   })
 
   test('that a batch keeps costs nothing more', async () => {
-    await using gateway = await open({ emulator: { latency: slow(MINUTE_MS) } })
+    await using gateway = await openWhole({ emulator: { latency: slow(MINUTE_MS) } })
     const { world, ask, finish, routes } = gateway
     const ids = await ask(['a', 'b'], { deadlineAt: world.clock.now() + 2 * HOUR_MS })
     await finish(ids, 2 * HOUR_MS)
@@ -104,7 +49,7 @@ describe('a deadline', () => {
   })
 
   test('of a minute from now is met by a call at once', async () => {
-    await using gateway = await open({ emulator: { latency: slow(HOUR_MS) } })
+    await using gateway = await openWhole({ emulator: { latency: slow(HOUR_MS) } })
     const { world, ask, finish, routes, lateness } = gateway
     const ids = await ask(['a'], { deadlineAt: world.clock.now() + MINUTE_MS })
     await finish(ids, HOUR_MS)
@@ -114,7 +59,7 @@ describe('a deadline', () => {
   })
 
   test('that batches of late would not have kept is met by flex from the beginning', async () => {
-    await using gateway = await open({ emulator: { latency: slow(40 * MINUTE_MS) } })
+    await using gateway = await openWhole({ emulator: { latency: slow(40 * MINUTE_MS) } })
     const { world, ask, finish, routes } = gateway
     await finish(await ask(['first'], {}), HOUR_MS)
     await world.settle()
@@ -126,7 +71,7 @@ describe('a deadline', () => {
   })
 
   test('is missed by a request that may not cost more than a batch, or is of low priority, and that is said', async () => {
-    await using gateway = await open({ emulator: { latency: slow(15 * MINUTE_MS) } })
+    await using gateway = await openWhole({ emulator: { latency: slow(15 * MINUTE_MS) } })
     const { world, ask, finish, routes } = gateway
     const deadlineAt = world.clock.now() + 20 * MINUTE_MS
     const ids = [
@@ -140,7 +85,7 @@ describe('a deadline', () => {
   })
 
   test('is missed by a request whose tenant cannot pay for it, and its limit is kept', async () => {
-    await using gateway = await open({
+    await using gateway = await openWhole({
       emulator: { latency: slow(10 * MINUTE_MS) },
       settings: { windowMs: 30 * MINUTE_MS },
     })
@@ -152,8 +97,33 @@ describe('a deadline', () => {
     expect(world.events('deadline_reroute')[0]).toMatchObject({ requests: 0, held: 1 })
   })
 
+  test('is missed by a batch whose tenant cannot pay for calls: it is not called back for nothing', async () => {
+    await using gateway = await openWhole({ emulator: { latency: slow(10 * MINUTE_MS) } })
+    const { world, ask, finish, routes } = gateway
+    await world.store.putTenant({ name: 'default', maxNanoUsd: MOST.batch, callsPerMinute: undefined })
+    const ids = await ask(['poor'], { deadlineAt: world.clock.now() + 16 * MINUTE_MS })
+    await finish(ids, 10 * HOUR_MS)
+    expect(await routes(ids)).toEqual(['batch'])
+    expect(world.made).toHaveLength(1)
+    expect(world.events('deadline_unaffordable')).toMatchObject([{ batch: 1, requests: 1 }])
+  })
+
+  test('is kept though flex has no room for longer than there is time', async () => {
+    const error = { message: 'Resource unavailable', code: 'resource_unavailable' }
+    const headers = { 'retry-after': '7200' }
+    const fault = { fault: 'http-answer', status: 429, error, headers, contains: '"flex"' } as const
+    await using gateway = await openWhole({
+      emulator: { latency: slow(HOUR_MS), scenario: { faults: [fault] } },
+    })
+    const { world, ask, finish, routes, lateness } = gateway
+    const ids = await ask(['a', 'b'], { deadlineAt: world.clock.now() + 15 * MINUTE_MS })
+    await finish(ids, 4 * HOUR_MS)
+    expect(await routes(ids)).toEqual(['direct', 'direct'])
+    for (const ms of await lateness(ids)) expect(ms).toBeLessThan(0)
+  })
+
   test('of a request that comes in beside many others does not wait for them', async () => {
-    await using gateway = await open({ emulator: { latency: slow(1_000) } })
+    await using gateway = await openWhole({ emulator: { latency: slow(1_000) } })
     const { world, ask, finish } = gateway
     const many = await ask(
       Array.from({ length: 300 }, (_, index) => `q${index}`),

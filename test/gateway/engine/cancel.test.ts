@@ -123,4 +123,22 @@ describe('a look at a batch', () => {
     const batch = await engine.look('default', batchId)
     expect(JSON.parse(batch?.remote ?? '')).toMatchObject({ id: batchId })
   })
+
+  test('shows it as it was last seen when the server does not answer', async () => {
+    const fault = { fault: 'http-hang', when: { afterMs: 30_000 } } as const
+    const { world, engine, batchId } = await working({
+      emulator: { ...SLOW, scenario: { seed: 1, faults: [fault] } },
+    })
+    await using _ = world
+    await world.clock.sleep(60_000)
+    const begun = world.clock.now()
+    let seen: string | undefined
+    const looking = engine.look('default', batchId).then((batch) => {
+      seen = batch?.remote
+    })
+    while (seen === undefined && world.clock.now() - begun < 55_000) await world.clock.sleep(1_000)
+    await looking
+    expect(JSON.parse(seen ?? '')).toMatchObject({ id: batchId })
+    expect(world.clock.now() - begun).toBeLessThan(15_000)
+  })
 })

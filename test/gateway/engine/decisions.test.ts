@@ -23,7 +23,7 @@ const facts = (parts: Partial<CutFacts> = {}): CutFacts => ({
   windowMs: 5_000,
   limits: { requests: 10, bytes: 1_000, tokens: 100, inputs: 50_000 },
   directBelow: 0,
-  isFlush: false,
+
   ...parts,
 })
 
@@ -31,7 +31,6 @@ describe('a group that waits', () => {
   test.each([
     ['waits for its window', load(), facts(), { do: 'wait', untilMs: 6_000 }],
     ['is cut when its window ends', load(), facts({ nowMs: 6_000 }), { do: 'cut' }],
-    ['is cut by a flush', load(), facts({ isFlush: true, directBelow: 9 }), { do: 'cut' }],
     ['is cut when it has as many requests as may be', load({ requests: 10 }), facts(), { do: 'cut' }],
     ['is cut when it has as many bytes as may be', load({ bytes: 1_000 }), facts(), { do: 'cut' }],
     ['is cut when it has as many tokens as may be', load({ tokens: 100 }), facts(), { do: 'cut' }],

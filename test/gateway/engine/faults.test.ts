@@ -412,3 +412,33 @@ describe('an account that is full', () => {
     expect(new Set(await world.results())).toEqual(new Set(['400 bad_purpose']))
   })
 })
+
+describe('many batches that cannot be sent yet', () => {
+  test('do not keep those that are at the server from being looked at', async () => {
+    const slow: Fault = { fault: 'http-delay', ms: 50_000, route: ['POST /v1/files'] }
+    const scenario: Scenario = { seed: 1, faults: [slow] }
+    await using world = await World.open({ emulator: { scenario }, settings: { maxBatchRequests: 1 } })
+    const engine = world.engine()
+    await engine.start()
+    const ids = await world.ask(engine, ...many(260))
+    const begun = world.clock.now()
+    while ((await world.store.finishedAmong(ids)).length === 0) await world.clock.sleep(2_000)
+    expect(world.clock.now() - begun).toBeLessThan(180_000)
+  })
+})
+
+test('a server that dates its files in fractions of seconds is understood', async () => {
+  await using world = await World.open({
+    fetch: (next) => async (input, init) => {
+      const response = await next(input, init)
+      if (!response.ok || String(input).endsWith('/content')) return response
+      const text = (await response.text()).replaceAll(/"created_at":(\d+)/g, '"created_at":$1.25')
+      return new Response(text, { status: response.status, headers: response.headers })
+    },
+  })
+  const engine = world.engine()
+  await engine.start()
+  await world.ask(engine, ...many(2))
+  await world.finish(world.ids, 3_600_000)
+  expect(await world.results()).toEqual(['re: q0', 're: q1'])
+})

@@ -171,6 +171,8 @@ describe('without a key', () => {
     [{ host: '[::1]:9487' }],
     [{ host: 'gateway.localhost' }],
     [{ host: 'localhost', authorization: 'Bearer whatever' }],
+    [{ host: 'localhost', origin: 'http://localhost:3000', 'sec-fetch-site': 'same-site' }],
+    [{ host: 'localhost', 'sec-fetch-site': 'none' }],
     [{}],
   ])('on loopback, %o is let in', async (headers) => {
     expect(await open({ kind: 'open', why: 'loopback' }).enter(headers)).toMatchObject({ tenant: 'default' })
@@ -182,6 +184,7 @@ describe('without a key', () => {
     [{ host: '127.0.0.1.evil.example' }],
     [{ host: 'localhost:9487', origin: 'https://evil.example' }],
     [{ host: 'localhost:9487', origin: 'null' }],
+    [{ host: 'localhost:9487', 'sec-fetch-site': 'cross-site' }],
     [{ host: 'localhost:9487', origin: 'http://localhost.evil.example' }],
   ])('on loopback, the web page of %o is not', async (headers) => {
     await expect(open({ kind: 'open', why: 'loopback' }).enter(headers)).rejects.toMatchObject({

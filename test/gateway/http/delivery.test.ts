@@ -111,6 +111,28 @@ describe('a gateway that is closed', () => {
     await using rig = await openRig()
     await Promise.all([rig.gateway.close(), rig.gateway.close()])
   })
+
+  test('closes what listens, also what was closed before or begins to listen meanwhile, and listens no more', async () => {
+    await using rig = await openRig()
+    const [first, second] = await Promise.all([
+      rig.gateway.listen({ port: 0 }),
+      rig.gateway.listen({ port: 0 }),
+    ])
+    await first.close()
+    const late = rig.gateway.listen({ port: 0 })
+    const closing = rig.gateway.close()
+    await expect(late).rejects.toMatchObject({ code: 'gateway_closed' })
+    await closing
+    for (const { url } of [first, second]) await expect(fetch(`${url}/healthz`)).rejects.toThrow()
+    await expect(rig.gateway.listen({ port: 0 })).rejects.toMatchObject({ code: 'gateway_closed' })
+  })
+
+  test('that cannot listen says so, and goes on', async () => {
+    await using rig = await openRig()
+    const { port, url } = await rig.gateway.listen({ port: 0 })
+    await expect(rig.gateway.listen({ port })).rejects.toMatchObject({ code: 'cannot_listen' })
+    expect((await fetch(`${url}/healthz`)).status).toBe(200)
+  })
 })
 
 test('the health of a gateway is to be seen, and what it counts', async () => {

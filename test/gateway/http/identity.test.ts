@@ -31,7 +31,8 @@ describe('identical calls', () => {
     await using rig = await openRig({ emulator: { answer: gate.answer } })
     const leaving = new AbortController()
     const first = ask(rig, chat('a'), { signal: leaving.signal })
-    await until(async () => (await held(rig)) === 1)
+    // It is held from before it is on record, and not put there once its caller is gone.
+    await until(async () => (await requestsIn(rig)) === 1)
     leaving.abort()
     await first
     await until(async () => (await held(rig)) === 0)

@@ -2,8 +2,9 @@ import { once } from 'node:events'
 import { createServer, type IncomingMessage, type RequestListener } from 'node:http'
 import OpenAI from 'openai'
 import { describe, expect, test } from 'vitest'
+import { headersToSend } from '../../../src/gateway/http/routes/upstream-headers.ts'
 import { Secret } from '../../../src/util/secret.ts'
-import { openRig, type RigOptions, UPSTREAM_KEY, until } from './rig.ts'
+import { CallLog, openRig, type RigOptions, UPSTREAM_KEY, until } from './rig.ts'
 
 interface Seen {
   readonly method: string | undefined
@@ -177,6 +178,35 @@ describe('a call that is passed on', () => {
     })
   })
 
+  test('that is compressed is refused, as the server would not be told so', async () => {
+    await using rig = await open(json({}))
+    const response = await rig.gateway.app.request('/v1/moderations', {
+      method: 'POST',
+      body: 'x',
+      headers: { 'content-encoding': 'gzip' },
+    })
+    expect([response.status, rig.seen]).toEqual([415, []])
+  })
+
+  test('has its Idempotency-Key apart from those of other tenants', () => {
+    const upstream = {
+      apiKey: new Secret('k'),
+      baseUrl: undefined,
+      organization: undefined,
+      project: undefined,
+      fetch: undefined,
+    }
+    const keyOf = (tenant: string, key?: string) =>
+      headersToSend((name) => (name === 'idempotency-key' ? key : undefined), tenant, upstream)[
+        'idempotency-key'
+      ]
+    expect(keyOf('alice', 'k-1')).toBe(keyOf('alice', 'k-1'))
+    expect(
+      new Set([keyOf('alice', 'k-1'), keyOf('bob', 'k-1'), keyOf('alice', 'k-2'), 'k-1', 'k-2']).size,
+    ).toBe(5)
+    expect(keyOf('alice')).toBeUndefined()
+  })
+
   test('whose answer breaks off breaks off for the caller, too', async () => {
     await using rig = await open((_, response) => {
       response.writeHead(200, { 'content-type': 'application/json' })
@@ -189,18 +219,24 @@ describe('a call that is passed on', () => {
 
   test('that its caller gives up is given up at the server', async () => {
     let gone = false
-    await using rig = await open((request, response) => {
-      response.on('close', () => {
-        gone = !response.writableEnded
-      })
-      request.resume()
-    })
+    const log = new CallLog()
+    await using rig = await open(
+      (request, response) => {
+        response.on('close', () => {
+          gone = !response.writableEnded
+        })
+        request.resume()
+      },
+      { log },
+    )
     const giving = new AbortController()
     const call = fetch(`${rig.address}/v1/models`, { signal: giving.signal })
     await until(() => rig.seen.length === 1)
     giving.abort()
     await expect(call).rejects.toThrow()
     await until(() => gone)
+    await until(() => log.statuses.length > 0)
+    expect([log.statuses, log.warned]).toEqual([[499], []])
   })
 
   test.each([

@@ -5,7 +5,7 @@ import type { EmulatedRequest } from '../../../src/emulator/answers.ts'
 import { createEmulator, type Emulator } from '../../../src/emulator/create-emulator.ts'
 import type { EmulatorOptions } from '../../../src/emulator/options.ts'
 import { type Gateway, openGateway } from '../../../src/gateway/gateway.ts'
-import type { Log } from '../../../src/gateway/log.ts'
+import type { Log, LogFields } from '../../../src/gateway/log.ts'
 import type { GatewaySettings } from '../../../src/gateway/settings.ts'
 import { type Clock, systemClock } from '../../../src/util/clock.ts'
 import { Secret } from '../../../src/util/secret.ts'
@@ -113,6 +113,28 @@ export class AnswerGate {
 /** Looks again and again until it is so; a test's own timeout is what ends it otherwise. */
 export async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {
   while (!(await isSo())) await new Promise((resolve) => setTimeout(resolve, 5))
+}
+
+/** What calls were answered with, and what was warned of. */
+export class CallLog implements Log {
+  readonly calls: (LogFields | undefined)[] = []
+  readonly warned: string[] = []
+
+  info(event: string, fields?: LogFields): void {
+    if (event === 'call') this.calls.push(fields)
+  }
+
+  get statuses(): (LogFields[string] | undefined)[] {
+    return this.calls.map((fields) => fields?.status)
+  }
+
+  warn(event: string): void {
+    this.warned.push(event)
+  }
+
+  error(event: string): void {
+    this.warned.push(event)
+  }
 }
 
 export interface AskOptions {

@@ -4,6 +4,8 @@ import { connect } from 'node:net'
 import { describe, expect, test } from 'vitest'
 import type { Reply } from '../../../src/gateway/http/reply.ts'
 import { SocketCall } from '../../../src/gateway/http/socket-call.ts'
+import { socketCalls } from '../../../src/gateway/http/socket-calls.ts'
+import type { Log } from '../../../src/gateway/log.ts'
 
 const LARGE = 'x'.repeat(50_000_000)
 const text = (body: string): Reply => ({ status: 200, headers: { 'content-type': 'text/plain' }, body })
@@ -27,7 +29,7 @@ function endless() {
 async function open(replyOf: () => Reply) {
   const heard: string[] = []
   const server = createServer((incoming, outgoing) => {
-    const call = new SocketCall(incoming, outgoing)
+    const call = new SocketCall(incoming, outgoing, '/')
     call.onSent(() => void heard.push('sent'))
     call.onGone(() => void heard.push('gone'))
     void call.send(replyOf())
@@ -123,4 +125,30 @@ test('a client that is refused may send on, and then hears why', async () => {
   await using server = await open(() => text('no'))
   const response = await fetch(server.url, { method: 'POST', body: new Uint8Array(20_000_000) })
   expect(await response.text()).toBe('no')
+})
+
+test('an answer that cannot be sent ends its connection, and nothing else', async () => {
+  const logged: string[] = []
+  const log: Log = { info: () => undefined, warn: () => undefined, error: (event) => void logged.push(event) }
+  const reply: Reply = { status: 200, headers: { 'x-name': 'a\r\nb' }, body: '' }
+  const desk = { enter: () => Promise.reject(new Error('not asked')), answer: async () => reply }
+  const inference = { serve: async () => reply }
+  const serve = socketCalls({ desk, inference, log })
+  const server = createServer((incoming, outgoing) => {
+    if (!serve(incoming, outgoing)) outgoing.end('another')
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = server.address()
+  const url = `http://127.0.0.1:${typeof address === 'object' ? address?.port : 0}`
+  await expect(fetch(`${url}/v1/embeddings?a=b`, { method: 'POST', body: '{}' })).rejects.toThrow()
+  expect(logged).toEqual(['answer_not_sent'])
+  for (const [method, path] of [
+    ['GET', '/v1/embeddings'],
+    ['POST', '/v1/embeddings/'],
+    ['POST', '/v1/v1/embeddings'],
+  ])
+    expect(await (await fetch(`${url}${path}`, { method: method ?? '' })).text()).toBe('another')
+  server.closeAllConnections()
+  server.close()
 })

@@ -7,7 +7,7 @@ import { z } from 'zod'
 import { openStore } from '../../../src/gateway/store/open-store.ts'
 import { systemClock } from '../../../src/util/clock.ts'
 import { Secret } from '../../../src/util/secret.ts'
-import { AnswerGate, ask, chat, openRig, type Rig, type RigOptions, until } from './rig.ts'
+import { AnswerGate, ask, CallLog, chat, openRig, type Rig, type RigOptions, until } from './rig.ts'
 
 const bearer = (key: string) => ({ authorization: `Bearer ${key}` })
 const OWN = bearer('own-key')
@@ -97,6 +97,25 @@ describe('tenants', () => {
     expect((await app.request('/admin/flush', { method: 'POST' })).status).toBe(401)
     expect([(await app.request('/healthz')).status, (await app.request('/healthcheck')).status]).toEqual([
       200, 200,
+    ])
+  })
+
+  test('do not see the metrics, which are of all; the operator does', async () => {
+    await using rig = await openShared()
+    const seen = await get(rig, '/metrics', ALICE)
+    expect([seen.status, await seen.json()]).toMatchObject([403, { error: { code: 'operators_only' } }])
+    expect((await get(rig, '/metrics', OWN)).status).toBe(200)
+  })
+
+  test('are named in the log with the ids of their requests; probes are logged when they fail', async () => {
+    const log = new CallLog()
+    await using rig = await openShared({ log, settings: { mode: 'async' } })
+    const accepted = await ask(rig, chat('a'), { headers: ALICE })
+    for (const path of ['/healthz', '/healthcheck', '/metrics']) await get(rig, path, OWN)
+    await get(rig, '/metrics', ALICE)
+    expect(log.calls).toMatchObject([
+      { tenant: 'alice', status: 202, request: idOf(accepted), route: '/v1/chat/completions' },
+      { tenant: 'alice', status: 403, route: '/metrics' },
     ])
   })
 

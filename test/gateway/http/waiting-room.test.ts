@@ -181,6 +181,38 @@ describe('what the store cannot be told', () => {
     expect(told).toEqual([['a', 'letGo']])
   })
 
+  test('it is told all at once, so that it is written in groups', async () => {
+    const clock = new VirtualClock(0)
+    const begun: string[] = []
+    const written = Promise.withResolvers<void>()
+    const tell = (id: string) => {
+      begun.push(id)
+      return written.promise
+    }
+    const releases = new Releases({ tell, clock, log: silentLog })
+    for (let index = 0; index < 1000; index++) releases.owe(`r${index}`, 'letGo')
+    const caughtUp = releases.catchUp()
+    expect(begun.length).toBe(1000)
+    written.resolve()
+    await caughtUp
+    expect(releases.isBehind).toBe(false)
+    releases.close()
+  })
+
+  test('one of it keeps none of the others from being told', async () => {
+    const clock = new VirtualClock(0)
+    const told: string[] = []
+    const tell = async (id: string) => {
+      if (id === 'bad') throw new Error('no')
+      told.push(id)
+    }
+    const releases = new Releases({ tell, clock, log: silentLog })
+    for (const id of ['bad', 'a', 'b']) releases.owe(id, 'delivered')
+    await releases.catchUp()
+    expect([told, releases.isBehind]).toEqual([['a', 'b'], true])
+    releases.close()
+  })
+
   test('is forgotten when somebody waits for it again', async () => {
     const { clock, room, told, state } = open()
     state.isAway = true

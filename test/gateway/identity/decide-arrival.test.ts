@@ -99,6 +99,12 @@ describe('a call with a key', () => {
       decided({ ...key, mode: 'cache' }, known({ ...key, fingerprint: 'other' })),
       { kind: 'conflict', id: 'req_known' },
     ],
+    [
+      'is not waited for in mode cache',
+      decided({ ...key, mode: 'cache' }, known(key)),
+      { kind: 'absent', pending: 'req_known' },
+    ],
+    ['is served in mode cache', decided({ ...key, mode: 'cache' }, answered(key)), joined(true)],
   ])('%s', (_, acceptance, expected) => expect(acceptance).toEqual(expected))
 })
 

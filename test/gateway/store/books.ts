@@ -1,86 +1,8 @@
-import { join } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
 import { expect } from 'vitest'
 import type { StoreSettings } from '../../../src/gateway/store/open-store.ts'
-import { withClient } from '../../support/postgres.ts'
-
-/** Each finds what must never be; whatever it gives is wrong. */
-const AUDIT: Readonly<Record<string, string>> = {
-  'a tenant has set aside something else than its requests say': `
-    select name from tenants where reserved_nano <>
-      (select coalesce(sum(reserved_nano), 0) from requests where requests.tenant = tenants.name)`,
-  'a tenant has another number of requests that wait': `
-    select name from tenants where waiting <>
-      (select count(*) from requests where requests.tenant = tenants.name and state <> 'done')`,
-  'a tenant has spent less than its requests cost': `
-    select name from tenants where spent_nano <
-      (select coalesce(sum(cost_nano), 0) from requests where requests.tenant = tenants.name)`,
-  'a tenant is beyond its limit': `select name from tenants where spent_nano + reserved_nano > max_nano`,
-  'a batch has another number of requests that wait for it': `
-    select number from batches where live <>
-      (select count(*) from requests where requests.batch = batches.number and state = 'batched')`,
-  'a request waits for a batch that is done, or is not there': `
-    select id from requests where state = 'batched' and not exists
-      (select 1 from batches where number = requests.batch and phase <> 'done')`,
-  'a request that waits in the queue is somewhere else, too': `
-    select id from requests where state = 'queued' and (batch is not null or call_until is not null)`,
-  'a request that is called has no lease': `
-    select id from requests where state = 'calling' and (call_until is null or caller is null or batch is not null)`,
-  'a request is not done and has no body': `
-    select id from requests where state <> 'done' and not exists (select 1 from bodies where bodies.seq = requests.seq)`,
-  'a request is done and has a body': `
-    select id from requests where state = 'done' and exists (select 1 from bodies where bodies.seq = requests.seq)`,
-  'a request is done without an answer, an ending or a time': `
-    select id from requests where state = 'done' and (ending is null or finished_at is null
-      or not exists (select 1 from answers where answers.seq = requests.seq))`,
-  'a request has an answer and is not done': `
-    select id from requests where state <> 'done' and (ending is not null or finished_at is not null
-      or exists (select 1 from answers where answers.seq = requests.seq))`,
-  'a request was delivered and is not done': `select id from requests where delivered_at is not null and state <> 'done'`,
-  'something has a negative amount': `
-    select name from tenants where spent_nano < 0 or reserved_nano < 0 or waiting < 0
-    union all select id from requests where reserved_nano < 0`,
-}
+import { unsoundBooks } from '../../support/gateway-books.ts'
 
 /** Looks into the database, beside whoever uses it, for anything that must never be at a commit. */
 export async function expectSoundBooks(settings: StoreSettings): Promise<void> {
-  const findings = settings.kind === 'sqlite' ? auditFile(settings.dataDir) : await auditServer(settings)
-  expect(findings).toEqual([])
-}
-
-function auditFile(dataDir: string): string[] {
-  const database = new DatabaseSync(join(dataDir, 'gateway.db'), { readOnly: true })
-  try {
-    database.exec('begin')
-    const isWhole = database.prepare('pragma integrity_check').all()
-    expect(isWhole).toMatchObject([{ integrity_check: 'ok' }])
-    return Object.entries(AUDIT).flatMap(([what, query]) =>
-      database
-        .prepare(query)
-        .all()
-        .map((row) => `${what}: ${JSON.stringify(row)}`),
-    )
-  } finally {
-    database.close()
-  }
-}
-
-async function auditServer({
-  url,
-  schema,
-}: {
-  readonly url: string
-  readonly schema?: string | undefined
-}): Promise<string[]> {
-  const findings: string[] = []
-  await withClient(url, async (client) => {
-    await client.query(
-      `set search_path to ${schema ?? 'nightshift'}; begin isolation level repeatable read read only`,
-    )
-    for (const [what, query] of Object.entries(AUDIT)) {
-      const { rows } = await client.query(query)
-      findings.push(...rows.map((row) => `${what}: ${JSON.stringify(row)}`))
-    }
-  })
-  return findings
+  expect(await unsoundBooks(settings)).toEqual([])
 }

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import type { CallTurn } from '../../../src/gateway/store/store.ts'
 import { accepted, againOf, endOf, LONG_MS, moneyOf, type StoreRig } from '../../support/gateway-stores.ts'
 
 export const callsContract = (rig: StoreRig) => {
@@ -23,6 +24,43 @@ export const callsContract = (rig: StoreRig) => {
       expect(await store.takeCalls(9, 'rep_2', LONG_MS)).toEqual([])
       expect(await store.counts()).toMatchObject({ queued: 1, calling: 5 })
       expect(await store.recoverCalls()).toBe(0)
+    })
+
+    test('of all tenants have their turn, whoever has how many', async () => {
+      await using store = await rig.newStore()
+      const of = (tenant: string, count: number) => Array<object>(count).fill({ tenant, route: 'direct' })
+      const ids = await accepted(store, ...of('b', 9), ...of('a', 2), ...of('c', 3))
+      const taken: string[] = []
+      const take = async (limit: number, turn?: CallTurn) => {
+        const calls = await store.takeCalls(limit, 'rep_1', LONG_MS, turn)
+        taken.push(...calls.map(({ request }) => request.id))
+        return calls.map(({ request }) => request.tenant).join('')
+      }
+      expect(await take(1)).toBe('a')
+      expect(await take(1, { afterTenant: 'a' })).toBe('b')
+      expect(await take(2, { afterTenant: 'b' })).toBe('ca')
+      expect(await take(5, { afterTenant: 'a' })).toBe('bcbcb')
+      expect(await take(9, { afterTenant: 'somebody' })).toBe('bbbbb')
+      expect(taken.toSorted()).toEqual(ids.toSorted())
+      const ofEach = (tenant: string) =>
+        taken.filter((id) => ids.slice(0, 9).includes(id) === (tenant === 'b'))
+      expect(ofEach('b')).toEqual(ids.slice(0, 9))
+    })
+
+    test('that have to wait give their turn to others', async () => {
+      await using store = await rig.newStore()
+      const later = (await store.now()) + LONG_MS
+      const [a = ''] = await accepted(store, { tenant: 'a', route: 'direct' })
+      await store.takeCalls(1, 'rep_1', LONG_MS)
+      await store.settleCall(1, againOf(a, { route: 'direct', readyAt: later }))
+      const [, c = ''] = await accepted(
+        store,
+        { tenant: 'b', route: 'direct', model: 'slow' },
+        { tenant: 'c', route: 'flex' },
+      )
+      const turn = { exceptModels: ['slow'], afterTenant: 'c' }
+      expect(await store.takeCalls(1, 'rep_1', LONG_MS, turn)).toMatchObject([{ request: { id: c } }])
+      expect(await store.takeCalls(1, 'rep_1', LONG_MS, turn)).toEqual([])
     })
 
     test('end once, or are queued again for later', async () => {

@@ -122,6 +122,42 @@ test('deliveries and leavings have groups of their own, and idle waits for all',
   expect(store.groups.sort()).toEqual([['rep_1', 'req_4'], ['req_1'], ['req_2', 'req_3']])
 })
 
+test('what was let go before a call came is on record before it, and what is let go later is not waited for', async () => {
+  const { store, accept, writer } = rig()
+  const turns = async () => {
+    for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve))
+  }
+  const going = writer.letGo('req_1')
+  const coming = accept('req_2')
+  await turns()
+  const later = writer.letGo('req_3')
+  expect(store.groups).toEqual([['rep_1', 'req_1']])
+  await store.next()
+  await going
+  await turns()
+  expect(store.groups.slice(1).sort()).toEqual([['rep_1', 'req_3'], ['req_2']])
+  await store.next()
+  await store.next()
+  await Promise.all([coming, later])
+})
+
+test('whose caller went away while others were written is not put on record, and does not count with them', async () => {
+  const { store, accept, writer } = rig()
+  const first = accept('req_1')
+  while (store.groups.length === 0) await new Promise((resolve) => setImmediate(resolve))
+  let isThere = true
+  const gone = writer.accept(arrivalOf({ id: 'req_2' }), () => isThere)
+  const others = [accept('req_3'), accept('req_4')]
+  isThere = false
+  await store.next()
+  await first
+  await store.next()
+  expect(await gone).toEqual({ kind: 'unwanted' })
+  expect(await Promise.all(others)).toEqual(['req_3', 'req_4'].map((id) => ({ kind: 'new', id })))
+  expect(await writer.accept(arrivalOf(), () => false)).toEqual({ kind: 'unwanted' })
+  expect(store.groups).toEqual([['req_1'], ['req_3', 'req_4']])
+})
+
 describeStores('the group writer over a real store', (rig) => {
   test('a call that cannot be stored harms nobody beside it', async () => {
     await using store = await rig.newStore()

@@ -1,5 +1,7 @@
+import { setImmediate } from 'node:timers/promises'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import type { GatewayStore } from '../../../src/gateway/store/store.ts'
 import { describeStores, type StoreWorld } from '../../support/gateway-stores.ts'
 import { expectSoundBooks } from './books.ts'
 import { History, type Step, step } from './histories.ts'
@@ -20,32 +22,32 @@ describeStores('whatever two replicas do', (rig) => {
     )
   })
 
-  test.runIf(rig.kind === 'postgres')(
-    'also when they do it at the same time',
-    { timeout: 240_000 },
-    async () => {
-      await fc.assert(
-        fc.asyncProperty(fc.array(step, { minLength: 60, maxLength: 150 }), async (steps) => {
-          await using world = await rig.newWorld()
-          const history = await begun(world)
-          const runs = [inTurn(history, steps, 0), inTurn(history, steps, 1)]
-          let isOver = false
-          const over = Promise.all(runs).finally(() => {
-            isOver = true
-          })
-          while (!isOver) await expectSoundBooks(world.settings)
-          await over
+  test('also when they do it at the same time', { timeout: 240_000 }, async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { minLength: 60, maxLength: 150 }), async (steps) => {
+        await using world = await rig.newWorld()
+        // One thread cannot wait for a lock that it holds itself: on SQLite they share the connection, as in a gateway.
+        const history = await begun(world, rig.kind === 'sqlite' ? await world.open() : undefined)
+        const runs = [inTurn(history, steps, 0), inTurn(history, steps, 1)]
+        let isOver = false
+        const over = Promise.all(runs).finally(() => {
+          isOver = true
+        })
+        while (!isOver) {
           await expectSoundBooks(world.settings)
-          await expectSameEnds(history)
-        }),
-        { numRuns: 8 },
-      )
-    },
-  )
+          await setImmediate()
+        }
+        await over
+        await expectSoundBooks(world.settings)
+        await expectSameEnds(history)
+      }),
+      { numRuns: 8 },
+    )
+  })
 })
 
-async function begun(world: StoreWorld): Promise<History> {
-  const history = new History([await world.open(), await world.open()])
+async function begun(world: StoreWorld, shared?: GatewayStore): Promise<History> {
+  const history = new History([shared ?? (await world.open()), shared ?? (await world.open())])
   await history.start()
   return history
 }

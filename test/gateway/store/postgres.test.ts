@@ -1,10 +1,7 @@
-import { once } from 'node:events'
-import { connect, createServer } from 'node:net'
 import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { sql } from 'kysely'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { Arrival } from '../../../src/gateway/domain/arrival.ts'
 import { openStore } from '../../../src/gateway/store/open-store.ts'
 import { openPostgres } from '../../../src/gateway/store/postgres.ts'
 import type { GatewayStore } from '../../../src/gateway/store/store.ts'
@@ -23,6 +20,9 @@ import {
 import { startPostgres, type TestPostgres, temporarySchema, withClient } from '../../support/postgres.ts'
 import { startProgram } from '../../support/program.ts'
 import { expectSoundBooks } from './books.ts'
+import { insist } from './insist.ts'
+import { serverLine } from './server-line.ts'
+import { transactionPooler } from './transaction-pooler.ts'
 
 const VICTIM = fileURLToPath(new URL('store-victim.ts', import.meta.url))
 
@@ -48,18 +48,6 @@ async function replicas(count: number) {
 
 const idsOf = (acceptances: readonly object[]): unknown[] =>
   acceptances.flatMap((one) => ('id' in one ? [one.id] : []))
-
-/** Calls until it works: the database is away meanwhile. */
-async function insist<Result>(call: () => Promise<Result>): Promise<Result> {
-  while (true) {
-    try {
-      return await call()
-    } catch (error) {
-      if (!(error instanceof Error && 'retryable' in error && error.retryable)) throw error
-      await setTimeout(20)
-    }
-  }
-}
 
 describe('replicas that race', () => {
   test('make the schema once, however many start at once', async () => {
@@ -184,6 +172,47 @@ describe('a server', () => {
       code: 'store_failed',
       retryable: false,
     })
+  })
+
+  test.each([
+    ['postgres://me:se#cret@127.0.0.1:9/db', 'Invalid URL'],
+    ['postgres:me:secret', 'cannot be'],
+    ['postgres://me:secret@127.0.0.1:9/db?sslmode=verify-full&sslrootcert=/none', 'no such file'],
+  ])('whose URL cannot be used says so: %s', async (url, why) => {
+    const refusal = openStore({ kind: 'postgres', url }, systemClock)
+    await expect(refusal).rejects.toMatchObject({ name: 'StoreError' })
+    await expect(refusal).rejects.toThrow(why)
+    await expect(refusal).rejects.not.toThrow(/secret|cret@/)
+  })
+
+  test('whose socket on this machine is gone is away', async () => {
+    await expect(
+      openStore({ kind: 'postgres', url: 'postgres://me@/db?host=/tmp/none' }, systemClock),
+    ).rejects.toMatchObject({ code: 'store_unavailable', retryable: true })
+  })
+
+  test('behind a pooler that keeps no sessions is refused', async ({ skip }) => {
+    if (!server.restart) return skip('it may ask for a password')
+    await using schema = await temporarySchema(server)
+    await using pooler = await transactionPooler(server.url)
+    await withClient(pooler.url, async (client) => {
+      expect((await client.query('select 1 as one')).rows).toEqual([{ one: 1 }])
+    })
+    await expect(
+      openStore({ kind: 'postgres', url: pooler.url, schema: schema.name }, systemClock),
+    ).rejects.toMatchObject({ code: 'no_sessions', message: expect.stringContaining('pool_mode = session') })
+  })
+
+  test('that is gone without a word is known to be so, and is asked by new connections', async () => {
+    await using world = await replicas(1)
+    const line = await serverLine(server.url)
+    const store = await openStore({ ...world.settings, url: line.url, statementMs: 1000 }, systemClock)
+    expect(await store.tenants()).toEqual([])
+    line.mute('all')
+    await expect(store.tenants()).rejects.toMatchObject({ code: 'store_unavailable', retryable: true })
+    expect(await insist(() => store.tenants())).toEqual([])
+    await line.close()
+    await store.close()
   })
 
   test('whose schema is of a newer release is refused, and left as it is', async () => {
@@ -336,7 +365,7 @@ describe('a server that goes down', () => {
 
   test('whose answer to a commit is lost: it was made, and nobody does it again', async () => {
     await using world = await replicas(1)
-    const line = await cutLine(server.url)
+    const line = await serverLine(server.url)
     const store = await openStore({ ...world.settings, url: line.url }, systemClock)
     line.cutNextCommit()
     const done: string[] = []
@@ -353,25 +382,35 @@ describe('a server that goes down', () => {
     await line.close()
   })
 
-  test('what a killed replica held is free at once, and what a living one holds is not', async () => {
-    await using world = await replicas(2)
-    const victim = startProgram(VICTIM, [JSON.stringify(world.settings), 'v'])
-    await victim.says('accepted req_v-0')
-    await world.second.heartbeat('rep_second', 3_600_000)
-    const held = { mode: 'sync', holder: 'rep_second' } as const
-    const mine = (): readonly Arrival[] => [arrivalOf({ fingerprint: 'mine', ...held })]
-    const retried = (place: number) => [arrivalOf({ fingerprint: `v-0-${place}` })]
-    await world.second.accept(mine(), NO_LIMITS)
-    expect(await world.first.accept(retried(0), NO_LIMITS)).toMatchObject([{ kind: 'new' }])
-    expect(await world.first.accept(mine(), NO_LIMITS)).toMatchObject([{ kind: 'new' }])
-
-    victim.kill('SIGKILL')
-    await victim.ended
-    // The server has yet to hear that the connection is gone.
+  test('that does not say in time what became of a commit leaves it in doubt', async () => {
+    await using world = await replicas(1)
+    const line = await serverLine(server.url)
+    const store = await openStore({ ...world.settings, url: line.url }, systemClock)
+    await holdCommits(world.settings.schema)
+    const refusal = expect(store.accept([arrivalOf({ id: 'req_1' })], NO_LIMITS)).rejects.toMatchObject({
+      code: 'in_doubt',
+      retryable: true,
+    })
+    await untilCommitting(world.settings.schema)
+    line.cut()
+    // As when a statement has waited for the commit for as long as it may.
     await expect
-      .poll(() => world.first.accept(retried(1), NO_LIMITS), { timeout: 10_000 })
-      .toMatchObject([{ kind: 'joined', id: 'req_v-0-1' }])
-    expect(await world.first.accept(mine(), NO_LIMITS)).toMatchObject([{ kind: 'new' }])
+      .poll(async () => {
+        let ended = 0
+        await withClient(server.url, async (client) => {
+          const { rows } = await client.query(
+            "select pg_cancel_backend(pid) from pg_stat_activity where wait_event_type = 'Lock' and query like '%commit_marks%' and pid <> pg_backend_pid()",
+          )
+          ended = rows.length
+        })
+        return ended
+      })
+      .toBe(1)
+    await endConnections()
+    await refusal
+    await letCommits(world.settings.schema)
+    await store.close()
+    await line.close()
   })
 
   test('killed replicas in turn lose nothing', { timeout: 120_000 }, async () => {
@@ -394,43 +433,6 @@ describe('a server that goes down', () => {
     expect(await world.first.requests(ids)).toHaveLength(ids.length)
   })
 })
-
-/** A line to a server that can lose the answer to a commit, and breaks then. */
-async function cutLine(url: string) {
-  const to = new URL(url)
-  let [isArmed, cuts] = [false, 0]
-  const line = createServer((client) => {
-    const upstream = connect(Number(to.port), to.hostname)
-    let isCut = false
-    client.on('data', (bytes) => {
-      if (isArmed && bytes.includes('commit\0')) {
-        isCut = true
-        isArmed = false
-        cuts++
-      }
-      upstream.write(bytes)
-    })
-    upstream.on('data', (bytes) => (isCut ? client.destroy() : client.write(bytes)))
-    for (const [one, other] of [
-      [client, upstream],
-      [upstream, client],
-    ] as const)
-      one.on('error', () => other.destroy()).on('close', () => other.destroy())
-  }).listen(0, '127.0.0.1')
-  await once(line, 'listening')
-  const address = line.address()
-  const through = new URL(url)
-  through.port = `${typeof address === 'object' ? address?.port : ''}`
-  const cutNextCommit = () => {
-    isArmed = true
-  }
-  return {
-    url: through.href,
-    cutNextCommit,
-    cuts: () => cuts,
-    close: () => new Promise((resolve) => line.close(resolve)),
-  }
-}
 
 /** The result, or undefined when the database was away. */
 async function insistOnce<Result>(call: () => Promise<Result>): Promise<Result | undefined> {

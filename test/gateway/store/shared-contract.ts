@@ -169,6 +169,26 @@ export const sharedContract = (rig: StoreRig) => {
       expect(held).toMatchObject([{ kind: 'new' }])
     })
 
+    test('one that is gone for an hour is forgotten, however long requests are kept', async () => {
+      await using store = await rig.newStore()
+      await store.heartbeat('rep_old', -2 * LONG_MS)
+      await store.heartbeat('rep_new', -1)
+      const ids = await accepted(
+        store,
+        { fingerprint: 'a', holder: 'rep_old' },
+        { fingerprint: 'b', holder: 'rep_new' },
+      )
+      // Whatever else is kept for long.
+      for (const _ of [1, 2]) await store.forget(0, 10)
+      // A replica that is known once more holds again what it held; one that was forgotten does not.
+      for (const replica of ['rep_old', 'rep_new']) await store.heartbeat(replica, LONG_MS)
+      const retries = ['a', 'b'].map((fingerprint) => arrivalOf({ fingerprint }))
+      expect(await store.accept(retries, NO_LIMITS)).toMatchObject([
+        { kind: 'joined', id: ids[0] },
+        { kind: 'new' },
+      ])
+    })
+
     test('the counts of an empty store', async () => {
       await using store = await rig.newStore()
       const nothing = { queued: 0, batched: 0, calling: 0, batches: {}, oldestQueuedAt: undefined }

@@ -45,11 +45,17 @@ test('folder and files are for their owner alone, and the folder is made with wh
 test('every commit is synced before it counts', async () => {
   await using folder = await temporaryFolder()
   const database = await openSqlite(serving(folder.path), systemClock)
-  const settings = ['journal_mode', 'synchronous', 'foreign_keys', 'busy_timeout'].map((name) =>
+  const settings = ['journal_mode', 'synchronous', 'fullfsync', 'foreign_keys', 'busy_timeout'].map((name) =>
     database.read((db) => sql.raw(`pragma ${name}`).execute(db)),
   )
   const rows = (await Promise.all(settings)).flatMap(({ rows }) => rows)
-  expect(rows).toEqual([{ journal_mode: 'wal' }, { synchronous: 2 }, { foreign_keys: 1 }, { timeout: 5000 }])
+  expect(rows).toEqual([
+    { journal_mode: 'wal' },
+    { synchronous: 2 },
+    { fullfsync: 1 },
+    { foreign_keys: 1 },
+    { timeout: 5000 },
+  ])
   await database.close()
 })
 

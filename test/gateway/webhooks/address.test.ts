@@ -45,7 +45,10 @@ test.each([
     '::127.0.0.1',
     '2002:7f00:1::',
     '64:ff9b:1::1',
+    '::ffff:0:127.0.0.1',
+    '::ffff:0:a9fe:a9fe',
   ],
+  ['not given out to anybody', '4000::1', '1::1', '5f00::1', 'fec0::1', '100::1'],
   ['no address', 'localhost', 'example.com', '', '0x7f000001', '2130706433', '127.1', '[::1]'],
 ])('%s is not', (_, ...addresses) => {
   expect(addresses.filter(isPublic)).toEqual([])

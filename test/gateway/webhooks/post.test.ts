@@ -17,6 +17,7 @@ async function receiver(answer: RequestListener) {
   const address = server.address()
   const port = typeof address === 'object' && address ? address.port : 0
   return {
+    server,
     port,
     received,
     [Symbol.asyncDispose]: async () => {
@@ -76,6 +77,26 @@ describe('a webhook', () => {
       status: 200,
     })
     expect(await post(message(`http://127.0.0.1:${silent.port}/`))).toMatchObject({ kind: 'unanswered' })
+  })
+
+  test('is received when its receiver says so, whatever becomes of the rest of the answer', async () => {
+    await using slow = await receiver((_, response) => {
+      response.writeHead(200, { 'content-length': '10' })
+      response.write('half')
+    })
+    const post = createWebhookPost({ allowsPrivate: true, timeoutMs: 200 })
+    const end = await post(message(`http://127.0.0.1:${slow.port}/`))
+    expect(end).toEqual({ kind: 'answered', status: 200 })
+  })
+
+  test('does not wait for a name that is never found, nor for one who speaks another protocol', async () => {
+    await using other = await receiver(() => undefined)
+    other.server.on('connection', (socket) => {
+      socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: other\r\n\r\n')
+    })
+    const post = createWebhookPost({ allowsPrivate: true, timeoutMs: 200, lookup: () => undefined })
+    expect(await post(message(`http://127.0.0.1:${other.port}/`))).toMatchObject({ kind: 'unanswered' })
+    expect(await post(message('http://nobody.example/'))).toMatchObject({ kind: 'unanswered' })
   })
 
   test('is broken off when the gateway is closed', async () => {

@@ -54,10 +54,8 @@ async function open(answer: (sent: Sent, nth: number) => WebhookEnd | Promise<We
     return sender
   }
   /** Puts requests on record that end at once, each with a webhook. */
-  const end = async (count = 1) => {
-    const arrivals = Array.from({ length: count }, () =>
-      arrivalOf({ webhook: URL_OF_CALLER, route: 'direct' }),
-    )
+  const end = async (count = 1, webhook = URL_OF_CALLER) => {
+    const arrivals = Array.from({ length: count }, () => arrivalOf({ webhook, route: 'direct' }))
     await world.store.accept(arrivals, { maxQueued: 1e6 })
     for (const { request, epoch } of await world.store.takeCalls(count, 'rep_x', MINUTE_MS))
       await world.store.settleCall(epoch, endOf(request.id, { route: 'direct' }))
@@ -171,6 +169,24 @@ describe('a webhook', () => {
     await hooks.untilSent(40)
     expect(hooks.sent).toHaveLength(40)
     resolve(ok)
+  })
+
+  test('waits for no receiver that hangs with all it is to be told', async () => {
+    const late = { kind: 'unanswered', reason: 'no answer within 15000 ms' } as const
+    const hangs = async ({ url }: Sent) => {
+      if (!url.includes('hangs')) return ok
+      await hooks.world.clock.sleep(15_000)
+      return late
+    }
+    await using hooks = await open(hangs)
+    await hooks.end(1_000, 'https://hangs.example/hook')
+    hooks.start()
+    await hooks.untilSent(32)
+    await hooks.end(1)
+    await hooks.world.clock.sleep(60_000)
+    expect(hooks.sent.filter(({ url }) => url === URL_OF_CALLER)).toHaveLength(1)
+    // Whoever takes the first places has them until they are known to hang; then it is one now and then.
+    expect(hooks.sent.length).toBeLessThan(40)
   })
 
   test('that is on its way when the gateway is closed is sent by the next one', async () => {

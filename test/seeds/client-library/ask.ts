@@ -1,5 +1,5 @@
 /** ask.ts URL MODEL: asks once, and says the answer, or that it is to be asked for again later. */
-import OpenAIBatching from '../../../src/client/index.ts'
+import OpenAIBatching from 'nightshift/client'
 
 const [batchServerUrl = '', model = ''] = process.argv.slice(2)
 const client = new OpenAIBatching({ batchServerUrl, batchServerApiKey: process.env.BATCH_SERVER_API_KEY })

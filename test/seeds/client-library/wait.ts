@@ -1,5 +1,5 @@
 /** wait.ts URL MODEL: asks, and waits for the answer. */
-import { OpenAIBatching } from '../../../src/client/index.ts'
+import { OpenAIBatching } from 'nightshift/client'
 
 const [batchServerUrl = '', model = ''] = process.argv.slice(2)
 const client = new OpenAIBatching({ batchServerUrl, batchServerApiKey: process.env.BATCH_SERVER_API_KEY })

@@ -1,6 +1,5 @@
 import { errorText } from '../../../errors.ts'
 import type { Clock } from '../../../util/clock.ts'
-import { Notifier } from '../../../util/notifier.ts'
 import type { Log } from '../../log.ts'
 
 export interface LoopOptions {
@@ -21,7 +20,10 @@ const MAX_PAUSE_MS = 60_000
 export class BackgroundLoop {
   readonly #options: LoopOptions
   readonly #stop = new AbortController()
-  readonly #news = new Notifier()
+  /** Ends the pause between two rounds. */
+  #pause = new AbortController()
+  /** Somebody wants another round since the last one began. */
+  #isWoken = false
   #failures = 0
   #loop: Promise<void> | undefined
 
@@ -40,23 +42,32 @@ export class BackgroundLoop {
 
   /** Has the next round made at once. */
   wake(): void {
-    this.#news.notify()
+    this.#isWoken = true
+    this.#pause.abort()
   }
 
   /** Begins no more rounds; resolves when the one under way has ended. */
   async close(): Promise<void> {
     this.#stop.abort()
+    this.#pause.abort()
     await this.#loop
   }
 
   async #run(): Promise<void> {
-    const { gapMs = 0 } = this.#options
+    const { gapMs = 0, clock } = this.#options
     while (!this.stop.aborted) {
-      const news = this.#news.wait()
+      this.#isWoken = false
       const pauseMs = await this.#round()
-      await this.#sleep(gapMs)
-      if (pauseMs > gapMs) await this.#sleep(pauseMs - gapMs, news)
+      if (gapMs > 0) await clock.sleep(gapMs, this.stop, { background: true })
+      if (pauseMs > gapMs) await this.#rest(pauseMs - gapMs)
     }
+  }
+
+  /** No promise is waited for that outlives the pause: whatever waits for one is kept for as long as that is. */
+  async #rest(ms: number): Promise<void> {
+    this.#pause = new AbortController()
+    if (this.#isWoken || this.stop.aborted) return
+    await this.#options.clock.sleep(ms, this.#pause.signal, { background: true })
   }
 
   async #round(): Promise<number> {
@@ -69,14 +80,5 @@ export class BackgroundLoop {
       log.error(`${name}_failed`, { reason: errorText(error) })
       return Math.min(MAX_PAUSE_MS, FIRST_PAUSE_MS * 2 ** this.#failures++)
     }
-  }
-
-  async #sleep(ms: number, ...wakers: readonly Promise<void>[]): Promise<void> {
-    if (ms <= 0) return
-    const awake = new AbortController()
-    const signal = AbortSignal.any([this.stop, awake.signal])
-    const sleep = this.#options.clock.sleep(ms, signal, { background: true })
-    await Promise.race([sleep, ...wakers])
-    awake.abort()
   }
 }

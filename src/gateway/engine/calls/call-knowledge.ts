@@ -38,7 +38,7 @@ const FIRST_FLEX_PAUSE_MS = 5_000
 const MAX_FLEX_PAUSE_MS = 60_000
 /** More of them say nothing new. */
 const MOST_FAILING = 16
-/** Models are named by callers: the first ones are forgotten when there are so many. */
+/** Models are named by callers: those that were not called for the longest are forgotten when there are so many. */
 const MOST_MODELS = 500
 
 /**
@@ -150,6 +150,7 @@ export class CallKnowledge {
   }
 
   #keep(model: string, facts: ModelFacts): void {
+    this.#models.delete(model)
     this.#models.set(model, facts)
     if (this.#models.size <= MOST_MODELS) return
     const [first] = this.#models.keys()

@@ -1,4 +1,3 @@
-import pLimit, { type LimitFunction } from 'p-limit'
 import { errorText } from '../../../errors.ts'
 import type { Outcome } from '../../domain/request.ts'
 import type { TakenCall } from '../../store/store.ts'
@@ -34,7 +33,6 @@ export const createCalls = (context: CallContext): CallRunner => new CallLoops(c
 class CallLoops implements CallRunner {
   readonly #context: CallContext
   readonly #knowledge: CallKnowledge
-  readonly #limit: LimitFunction
   readonly #caller: Caller
   readonly #watch: LadderWatch
   readonly #loops: readonly BackgroundLoop[]
@@ -47,11 +45,12 @@ class CallLoops implements CallRunner {
   readonly #cut = new AbortController()
   readonly routeOf: Ladder = (request) => this.#watch.rungOf({ ...request, route: 'batch' }).route
   #sweptMs = Number.NEGATIVE_INFINITY
+  /** The tenant that was served last: it is the turn of the next one. */
+  #served = ''
 
   constructor(context: CallContext) {
     this.#context = context
     this.#knowledge = new CallKnowledge(context.settings.callConcurrency)
-    this.#limit = pLimit(context.settings.callConcurrency)
     this.#watch = new LadderWatch(context, this.#knowledge, () => this.#active.size)
     this.#caller = new Caller(context, this.#knowledge, this.#watch)
     const { clock, log } = context
@@ -71,14 +70,12 @@ class CallLoops implements CallRunner {
   }
 
   async close(): Promise<void> {
-    await Promise.all([this.#pump.close(), this.#ladder.close()])
     const ended = new AbortController()
-    const grace = this.#context.clock.sleep(CLOSE_GRACE_MS, ended.signal)
-    const calls = Promise.all(this.#active.values())
-    await Promise.race([grace, calls])
+    const grace = this.#context.clock.sleep(CLOSE_GRACE_MS, ended.signal).then(() => this.#cut.abort())
+    await Promise.all([this.#pump.close(), this.#ladder.close()])
+    await Promise.all(this.#active.values())
     ended.abort()
-    this.#cut.abort()
-    await calls
+    await grace
     await Promise.all(this.#loops.map((loop) => loop.close()))
   }
 
@@ -97,31 +94,30 @@ class CallLoops implements CallRunner {
 
   /** Takes what there are places on the wire for. Gives the milliseconds until there may be more. */
   async #takeMore(): Promise<number> {
-    const { store, clock, replica, settings } = this.#context
     await this.#sweep()
-    for (;;) {
-      const places = Math.min(MOST_AT_ONCE, settings.callConcurrency - this.#active.size)
+    while (!this.#pump.stop.aborted) {
+      const places = Math.min(MOST_AT_ONCE, this.#context.settings.callConcurrency - this.#active.size)
       if (places <= 0) return SWEEP_MS
-      const busy = this.#knowledge.busyModels((model) => this.#activeOf(model), clock.now())
-      const calls = await store.takeCalls(places, replica, LEASE_MS, busy)
-      for (const call of calls) await this.#beginOrGiveBack(call)
+      const calls = await this.#take(places)
+      for (const call of calls) this.#begin(call)
       if (calls.length < places) return this.#untilNextMs()
     }
+    return SWEEP_MS
+  }
+
+  async #take(places: number): Promise<readonly TakenCall[]> {
+    const { store, clock, replica } = this.#context
+    const exceptModels = this.#knowledge.busyModels((model) => this.#activeOf(model), clock.now())
+    const calls = await store.takeCalls(places, replica, LEASE_MS, {
+      exceptModels,
+      afterTenant: this.#served,
+    })
+    this.#served = calls.at(-1)?.request.tenant ?? this.#served
+    return calls
   }
 
   #activeOf(model: string): number {
     return this.#activeByModel.get(model) ?? 0
-  }
-
-  /** A model that the server slows down may have had room for fewer than were taken. */
-  async #beginOrGiveBack(call: TakenCall): Promise<void> {
-    const { store, clock, time } = this.#context
-    const { model } = call.request
-    const now = clock.now()
-    if (this.#knowledge.mayCall(model, this.#activeOf(model), now)) return this.#begin(call)
-    const waitMs = Math.max(GIVEN_BACK_MS, this.#knowledge.pauseMs(model, now))
-    const later = goes(call.request, call.request.route, time.now() + waitMs)
-    await untilStored(clock, this.#cut.signal, () => store.settleCall(call.epoch, later))
   }
 
   /** Finds calls of processes that are gone. */
@@ -144,31 +140,45 @@ class CallLoops implements CallRunner {
     return Math.min(SWEEP_MS, waits, this.#knowledge.nextPauseEndMs(clock.now()) ?? SWEEP_MS)
   }
 
+  /** A model that the server slows down may have room for fewer than were taken: the others are given back. */
   #begin(call: TakenCall): void {
     const { model } = call.request
-    const count = (change: number) => {
-      const active = this.#activeOf(model) + change
-      if (active === 0) this.#activeByModel.delete(model)
-      else this.#activeByModel.set(model, active)
-    }
-    count(1)
-    const done = this.#limit(() => this.#run(call)).finally(() => {
-      count(-1)
+    const mayCall = this.#knowledge.mayCall(model, this.#activeOf(model), this.#context.clock.now())
+    if (mayCall) this.#count(model, 1)
+    const done = this.#run(call, () => (mayCall ? this.#call(call) : this.#later(call))).finally(() => {
+      if (mayCall) this.#count(model, -1)
       this.#active.delete(call)
       this.#pump.wake()
     })
     this.#active.set(call, done)
   }
 
+  #count(model: string, change: number): void {
+    const active = this.#activeOf(model) + change
+    if (active === 0) this.#activeByModel.delete(model)
+    else this.#activeByModel.set(model, active)
+  }
+
+  async #call(call: TakenCall): Promise<Outcome> {
+    const outcome = await this.#caller.call(call, this.#cut.signal)
+    this.#tell(outcome)
+    return outcome
+  }
+
+  async #later({ request }: TakenCall): Promise<Outcome> {
+    const { clock, time } = this.#context
+    const waitMs = Math.max(GIVEN_BACK_MS, this.#knowledge.pauseMs(request.model, clock.now()))
+    return goes(request, request.route, time.now() + waitMs)
+  }
+
   /** Never rejects. What cannot be put on record is found by its lease. */
-  async #run(call: TakenCall): Promise<void> {
+  async #run(call: TakenCall, act: () => Promise<Outcome>): Promise<void> {
     const { log, store, clock } = this.#context
     const { id } = call.request
     try {
-      const outcome = await this.#caller.call(call, this.#cut.signal)
+      const outcome = await act()
       const isKept = await untilStored(clock, this.#cut.signal, () => store.settleCall(call.epoch, outcome))
       if (!isKept) log.warn('call_lost', { request: id, kind: outcome.kind })
-      this.#tell(outcome)
     } catch (error) {
       log.error('call_failed', { request: id, reason: errorText(error) })
     }

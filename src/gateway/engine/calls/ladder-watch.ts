@@ -155,19 +155,31 @@ export class LadderWatch {
   }
 
   /** Whether any of its requests would be called by itself: a batch of those that cannot is the best there is for them. */
-  async #hasClimbers({ number }: GatewayBatch): Promise<boolean> {
+  async #hasClimbers({ number, tenant }: GatewayBatch): Promise<boolean> {
     const { store } = this.#context
+    const room = await this.#roomOf(tenant)
     const ids = await store.waitingFor(number)
     for (let at = 0; at < ids.length; at += PAGE) {
       const requests = await store.requests(ids.slice(at, at + PAGE))
-      if (requests.some((request) => this.#climbs(request))) return true
+      if (requests.some((request) => this.#climbs(request, room))) return true
     }
     return false
   }
 
-  #climbs(request: StoredRequest): boolean {
-    const rung = this.rungOf({ ...request, route: 'batch' })
-    return rung.route !== 'batch'
+  /** What a tenant may still spend or set aside, in nano-USD. */
+  async #roomOf(name: string): Promise<number> {
+    const tenant = (await this.#context.store.tenants()).find((one) => one.name === name)
+    if (tenant?.maxNanoUsd === undefined) return Number.POSITIVE_INFINITY
+    return tenant.maxNanoUsd - tenant.spentNanoUsd - tenant.reservedNanoUsd
+  }
+
+  #climbs(request: StoredRequest, roomNanoUsd: number): boolean {
+    const { valuer, time } = this.#context
+    const { route } = this.rungOf({ ...request, route: 'batch' })
+    if (route === 'batch') return false
+    const { model, tokens, reservedNanoUsd } = request
+    const most = valuer.mostNanoUsd(model, route, tokens, time.now()) ?? 0
+    return most - reservedNanoUsd <= roomNanoUsd
   }
 
   #anyFacts(): LadderFacts {

@@ -13,6 +13,8 @@ export interface Caller {
   readonly tenant: string
   /** It has the gateway's own key, or none is asked for: it may do what concerns all tenants. */
   readonly isOperator: boolean
+  /** It may see what is of all tenants: where there is an operator, that one alone. */
+  readonly seesAll: boolean
   /** What its tenant may; undefined: it has no limits. */
   readonly limits: Tenant | undefined
 }
@@ -42,7 +44,8 @@ export class Gate {
   /** Throws `HttpError`: 401 for who has no key that holds, 403 for a web page that is not of this machine. */
   async enter(header: HeaderReader): Promise<Caller> {
     const { tenant, isOperator } = await this.#identify(header)
-    return { tenant, isOperator, limits: await this.#book.tenant(tenant) }
+    const seesAll = isOperator || this.#ownHash === undefined
+    return { tenant, isOperator, seesAll, limits: await this.#book.tenant(tenant) }
   }
 
   /** Counts a call of its tenant. Gives headers that tell of the limit. Throws `HttpError` (429). */
@@ -89,7 +92,8 @@ function refuseWebPages(header: HeaderReader): void {
   const host = header('host')
   const isOwn =
     (origin === undefined || isLocalOrigin(origin)) && (host === undefined || LOCAL_HOST.test(host))
-  if (isOwn) return
+  // Of what a page only shows, such as a picture, no origin is said.
+  if (isOwn && header('sec-fetch-site') !== 'cross-site') return
   const message =
     'Without a key, only this machine is served, under its own name (localhost). Set a key to serve others.'
   throw new HttpError(403, 'not_this_machine', message)

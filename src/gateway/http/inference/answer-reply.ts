@@ -32,12 +32,21 @@ export function answerReply(answer: StoredAnswer, { headers }: Form, isCached: b
   }
 }
 
-export const answerHeaders = (answer: StoredAnswer, isCached: boolean): ReplyHeaders => ({
-  'x-request-id': answer.requestId ?? answer.id,
-  'x-nightshift-request-id': answer.id,
-  'x-nightshift-route': isCached ? 'cache' : answer.route,
-  ...(answer.batchId !== undefined && { 'x-nightshift-batch-id': answer.batchId }),
-})
+export function answerHeaders(
+  { id, requestId, route, batchId }: StoredAnswer,
+  isCached: boolean,
+): ReplyHeaders {
+  return {
+    'x-request-id': isHeaderText(requestId) ? requestId : id,
+    'x-nightshift-request-id': id,
+    'x-nightshift-route': isCached ? 'cache' : route,
+    ...(isHeaderText(batchId) && { 'x-nightshift-batch-id': batchId }),
+  }
+}
+
+/** Ids are the server's words: some would break the headers that they stand in. */
+const isHeaderText = (text: string | undefined): text is string =>
+  text !== undefined && /^[\x21-\x7e]{1,200}$/.test(text)
 
 /** A failure was tried as often as it may be: a client that tries again on its own would begin all that anew. */
 const retryHeaders = ({ status }: StoredAnswer): ReplyHeaders =>

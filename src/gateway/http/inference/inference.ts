@@ -8,7 +8,7 @@ import type { Entrance } from '../desk.ts'
 import { comeBack, HttpError } from '../http-error.ts'
 import type { Reply } from '../reply.ts'
 import { holdMs } from '../waiting/hold.ts'
-import type { Releases } from '../waiting/releases.ts'
+import type { Release, Releases } from '../waiting/releases.ts'
 import type { Waiter, Wake } from '../waiting/waiter.ts'
 import type { WaitingRoom } from '../waiting/waiting-room.ts'
 import {
@@ -82,17 +82,15 @@ export class Inference {
   }
 
   #confirm(id: string, line: ClientLine): void {
-    const { releases } = this.#parts
-    let isSent = false
-    line.onSent(() => {
-      isSent = true
-      void releases.tell(id, 'delivered')
-    })
-    const letGo = (): void => {
-      if (!isSent) void releases.tell(id, 'letGo')
+    let isTold = false
+    // Said a second time it would let go of whoever has come for the same answer since.
+    const tellOnce = (release: Release): void => {
+      if (!isTold) void this.#parts.releases.tell(id, release)
+      isTold = true
     }
-    line.onGone(letGo)
-    if (line.isGone) letGo()
+    line.onSent(() => tellOnce('delivered'))
+    line.onGone(() => tellOnce('letGo'))
+    if (line.isGone) tellOnce('letGo')
   }
 
   /** Waits with nothing said until there is an answer, or the client's patience ends. */
@@ -138,7 +136,7 @@ export class Inference {
         return this.#give(wake.answer, form, line)
       case 'gone':
         await room.leave(waiter)
-        return GONE
+        return goneReply(waiter.id)
       case 'closing':
         await room.leave(waiter)
         return closingReply(waiter.id, form)
@@ -149,7 +147,7 @@ export class Inference {
 }
 
 /** Nobody reads it: it tells the log and the metrics who ended the call. 499 is nginx's word for that. */
-const GONE: Reply = { status: 499, headers: {}, body: null }
+const goneReply = (id: string): Reply => ({ status: 499, headers: ownHeaders(id), body: null })
 
 function giveReply(answer: StoredAnswer, form: Form, isCached: boolean): Reply {
   if (form.isStreamed && isSuccess(answer)) return eventReply(answer, form, answerHeaders(answer, isCached))

@@ -33,10 +33,9 @@ export function makeArrival(facts: ArrivalFacts, advice: RouteAdvice): Arrival {
   const { endpoint, model, fingerprint, bodyText, lineBytes, inputs, tokens } = prepared
   const { deadlineAt, priority, mode, idempotencyKey, maxNanoUsd, webhook, cacheMs } = wishes
   const most = (route: Route) => advice.mostNanoUsd(model, route, tokens, nowMs)
-  const mostDirectlyNanoUsd = most('direct')
+  const [mostNanoUsd, mostDirectlyNanoUsd] = [most('batch'), most('direct')]
   const wanted = advice.route({ priority, deadlineAt, nowMs })
-  const route = isWithin(maxNanoUsd, wanted === 'batch' ? 0 : mostDirectlyNanoUsd) ? wanted : 'batch'
-  const mostNanoUsd = route === 'direct' ? mostDirectlyNanoUsd : most(route)
+  const route = isWithin(maxNanoUsd, mostDirectlyNanoUsd) ? wanted : 'batch'
   if (!isWithin(maxNanoUsd, mostNanoUsd)) throw tooDear(maxNanoUsd, mostNanoUsd, model)
   return {
     id,

@@ -23,6 +23,8 @@ export function acceptedOf(acceptance: Acceptance): Accepted {
         'This Idempotency-Key was used with another body. Use a new key, or send the same body.',
         { param: 'idempotency-key', headers: { ...STAY_AWAY, 'x-nightshift-request-id': acceptance.id } },
       )
+    case 'unwanted':
+      throw new HttpError(499, 'caller_gone', 'The caller went away before the request was put on record.')
     case 'full':
       throw new HttpError(
         429,

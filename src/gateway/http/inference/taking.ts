@@ -24,7 +24,8 @@ import { type Accepted, acceptedOf } from './refusals.ts'
 
 /** Puts calls on record, many at once. */
 export interface Intake {
-  accept(arrival: Arrival): Promise<Acceptance>
+  /** `isWanted`: the caller is still there. Once it is not, nothing is put on record (`unwanted`). */
+  accept(arrival: Arrival, isWanted: () => boolean): Promise<Acceptance>
 }
 
 export interface TakingParts {
@@ -106,7 +107,7 @@ export class Taking {
       includeUsage,
       headers: {
         ...headers,
-        ...(accepted.kind === 'new' && { 'x-nightshift-route': arrival.route }),
+        ...(accepted.kind === 'new' && { 'x-nightshift-route': accepted.route ?? arrival.route }),
         ...(wishes.applied !== undefined && { 'preference-applied': wishes.applied }),
       },
     }
@@ -126,7 +127,8 @@ export class Taking {
     const { room, intake, releases } = this.#parts
     const early = arrival.holder === undefined ? undefined : room.enter(arrival.id)
     try {
-      const accepted = acceptedOf(await intake.accept(arrival))
+      if (releases.isBehind) await releases.catchUp()
+      const accepted = acceptedOf(await intake.accept(arrival, () => !line.isGone))
       if (isNews(accepted, arrival)) this.#parts.arrived(arrival)
       return { accepted, waiter: early && this.#seated(early, accepted, line) }
     } catch (error) {
@@ -137,11 +139,12 @@ export class Taking {
     }
   }
 
-  /** The waiter of the request that the call came to, which hears when its caller goes away. */
-  #seated(early: Waiter, accepted: Accepted, line: ClientLine): Waiter {
+  /** The waiter of the request that the call came to, which hears when its caller goes away. Nobody waits for the cache. */
+  #seated(early: Waiter, accepted: Accepted, line: ClientLine): Waiter | undefined {
     const { room } = this.#parts
-    const waiter = early.id === accepted.id ? early : room.enter(accepted.id)
-    if (waiter !== early) room.forget(early)
+    if (accepted.kind !== 'new') room.forget(early)
+    if (accepted.kind === 'cached') return undefined
+    const waiter = accepted.kind === 'new' ? early : room.enter(accepted.id)
     if (accepted.kind === 'joined' && !accepted.isDone) room.look(accepted.id)
     const leave = (): void => waiter.end({ kind: 'gone' })
     line.onGone(leave)

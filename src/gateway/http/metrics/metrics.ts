@@ -80,7 +80,12 @@ export class Metrics {
         this.#accepting.lines(name),
       ),
       ...metric('requests_ended_total', 'counter', 'Requests that ended.', (name) => this.#ended.lines(name)),
-      ...metric('cost_usd_total', 'counter', 'What answers cost.', (name) => this.#cost.lines(name)),
+      ...metric(
+        'cost_usd_total',
+        'counter',
+        'What requests cost that ended with an answer or an error, where it is known.',
+        (name) => this.#cost.lines(name),
+      ),
       ...metric(
         'direct_cost_usd_total',
         'counter',

@@ -13,6 +13,8 @@ export interface StoreObserver {
 export function observedStore(store: GatewayStore, { onEnded, valuer, now }: StoreObserver): GatewayStore {
   /** Models of the batches and calls in hand: an outcome does not name its own. */
   const models = new Map<number | string, string>()
+  /** Calls in hand whose requests were cancelled, which is what they ended as. */
+  const cancelled = new Set<string>()
   const tell = (outcome: Outcome, model: string | undefined): void => {
     if (outcome.kind !== 'ended') return
     const { ending, route, usage, costNanoUsd } = outcome
@@ -56,9 +58,17 @@ export function observedStore(store: GatewayStore, { onEnded, valuer, now }: Sto
     },
     settleCall: async (epoch, outcome) => {
       const isSettled = await store.settleCall(epoch, outcome)
-      if (isSettled) tell(outcome, models.get(outcome.id))
+      if (isSettled && !cancelled.delete(outcome.id)) tell(outcome, models.get(outcome.id))
       models.delete(outcome.id)
       return isSettled
+    },
+    cancelRequest: async (id, tenant, answer) => {
+      const end = await store.cancelRequest(id, tenant, answer)
+      if (end !== 'ended' && end !== 'sent') return end
+      if (models.has(id)) cancelled.add(id)
+      const { route = 'batch' } = (await store.request(id, tenant)) ?? {}
+      onEnded({ ending: 'cancelled', route, costNanoUsd: undefined, directNanoUsd: undefined })
+      return end
     },
   }
 }

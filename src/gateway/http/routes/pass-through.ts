@@ -4,7 +4,7 @@ import { errorText } from '../../../errors.ts'
 import type { Log } from '../../log.ts'
 import type { Upstream } from '../../settings.ts'
 import type { Caller } from '../access/access.ts'
-import { tooLarge } from '../body-reading.ts'
+import { checkBodyHeaders, tooLarge } from '../body-reading.ts'
 import { comeBack, HttpError, STAY_AWAY } from '../http-error.ts'
 import { type Call, headersOf, type Reply } from '../reply.ts'
 import type { PassedRoute } from './passed-routes.ts'
@@ -51,18 +51,19 @@ export class PassThrough {
     const header = headersOf(call)
     const { maxBodyBytes, upstream, onCall } = this.#parts
     if (!route.isFree && caller.limits?.maxNanoUsd !== undefined) throw notMetered(route)
-    if (Number(header('content-length') ?? 0) > maxBodyBytes) throw tooLarge(maxBodyBytes)
+    checkBodyHeaders(header, maxBodyBytes)
     const { method, raw } = call.req
     const meter = new ByteMeter(maxBodyBytes)
     const body = method === 'GET' ? null : raw.body
     const answer = await this.#fetch(urlOf(call, route, upstream), {
       method,
-      headers: headersToSend(header, upstream),
+      headers: headersToSend(header, caller.tenant, upstream),
       redirect: 'manual',
       signal: raw.signal,
       ...(body && { body: meter.measured(body), duplex: 'half' }),
     }).catch((error: unknown) => {
-      throw meter.isOver ? tooLarge(maxBodyBytes) : this.#unreachable(route, error)
+      if (meter.isOver) throw tooLarge(maxBodyBytes)
+      throw raw.signal.aborted ? callerGone(error) : this.#unreachable(route, error)
     })
     onCall(route.path, String(answer.status))
     checkStatus(answer.status)
@@ -102,6 +103,9 @@ function urlOf({ req }: Call, { path }: PassedRoute, { baseUrl = DEFAULT_BASE_UR
 
 const noModel = (model: string): HttpError =>
   new HttpError(404, 'model_not_found', `The model '${model}' does not exist.`, { param: 'model' })
+
+const callerGone = (cause: unknown): HttpError =>
+  new HttpError(499, 'caller_gone', 'The caller went away before the server answered.', { cause })
 
 /** What the server says of the gateway's own key, or where else it would rather be asked, is not for callers. */
 function checkStatus(status: number): void {

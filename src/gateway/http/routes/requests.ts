@@ -30,7 +30,7 @@ export class RequestRoutes {
     const answer = request.state === 'done' ? (await store.answers([id])).get(id) : undefined
     const batchId = answer?.batchId ?? (await this.#batchId(request.batch))
     // Who sent it to be done in the background takes its answer here. Others may only look, and take it where they wait.
-    if (answer && request.mode === 'async') onTaken(id)
+    if (answer && request.mode === 'async' && request.deliveredAt === undefined) onTaken(id)
     return jsonReply(200, requestView({ request, answer, batchId }), idHeaders(id))
   }
 

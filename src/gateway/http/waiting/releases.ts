@@ -21,7 +21,8 @@ export class Releases {
   readonly #parts: ReleaseParts
   readonly #owed = new Map<string, Release>()
   readonly #ending = new AbortController()
-  #isTelling = false
+  #isRepeating = false
+  #telling: Promise<void> | undefined
 
   constructor(parts: ReleaseParts) {
     this.#parts = parts
@@ -40,7 +41,17 @@ export class Releases {
   /** It may be held, and nothing can be said of it at once. */
   owe(id: string, release: Release): void {
     this.#owed.set(id, release)
-    if (!this.#isTelling) void this.#tellAll()
+    if (!this.#isRepeating) void this.#repeat()
+  }
+
+  /** Something is owed: nothing may be decided by what is held before `catchUp`. */
+  get isBehind(): boolean {
+    return this.#owed.size > 0
+  }
+
+  /** Tells what is owed now, rather than soon. Never throws: while the store is away, it is told again and again. */
+  async catchUp(): Promise<void> {
+    await this.#tellOwed().catch(() => undefined)
   }
 
   /** It is waited for again. */
@@ -52,20 +63,34 @@ export class Releases {
     this.#ending.abort()
   }
 
-  async #tellAll(): Promise<void> {
+  async #repeat(): Promise<void> {
     const { clock, log } = this.#parts
-    this.#isTelling = true
+    this.#isRepeating = true
     while (this.#owed.size > 0 && !this.#ending.signal.aborted) {
       await clock.sleep(AGAIN_MS, this.#ending.signal, { background: true })
-      await this.#tellOwed().catch((error: unknown) => log.warn('not_released', { error: errorText(error) }))
+      await this.#tellOwed().catch((error: unknown) =>
+        log.warn('not_released', { owed: this.#owed.size, error: errorText(error) }),
+      )
     }
-    this.#isTelling = false
+    this.#isRepeating = false
   }
 
-  async #tellOwed(): Promise<void> {
-    for (const [id, release] of this.#owed) {
-      await this.#parts.tell(id, release)
-      if (this.#owed.get(id) === release) this.#owed.delete(id)
-    }
+  #tellOwed(): Promise<void> {
+    this.#telling ??= this.#tellAll([...this.#owed]).finally(() => {
+      this.#telling = undefined
+    })
+    return this.#telling
+  }
+
+  /** All at once: they are written in groups. Throws what the first failed with, when all were tried. */
+  async #tellAll(owed: readonly (readonly [id: string, release: Release])[]): Promise<void> {
+    const told = await Promise.allSettled(
+      owed.map(async ([id, release]) => {
+        await this.#parts.tell(id, release)
+        if (this.#owed.get(id) === release) this.#owed.delete(id)
+      }),
+    )
+    const failed = told.find((one) => one.status === 'rejected')
+    if (failed) throw failed.reason
   }
 }
