@@ -84,7 +84,8 @@ function assemble({ settings, store: opened, api, metrics, clock, log }: Assembl
   const writer = new GroupWriter({ store, replica, limits: { maxQueued: settings.maxQueued } })
   const advice = routeAdvice(valuer)
   const front = createFront({ settings, store, writer, engine, advice, metrics, replica, clock, log })
-  const heartbeat = new Heartbeat({ store, replica, clock, log })
+  const catchUp = () => front.catchUp()
+  const heartbeat = new Heartbeat({ store, replica, catchUp, clock, log })
   return { store, engine, writer, front, heartbeat }
 }
 

@@ -103,11 +103,16 @@ function maxOutputTokens(endpoint: Endpoint, body: JsonObject): number | undefin
   if (endpoint === '/v1/embeddings') return 0
   if (endpoint === '/v1/responses') return wholeNumber(body.max_output_tokens)
   const most = wholeNumber(body.max_completion_tokens ?? body.max_tokens)
-  return most === undefined ? undefined : most * Math.max(1, wholeNumber(body.n) ?? 1)
+  return most === undefined ? undefined : Math.min(MOST_TOKENS, most * Math.max(1, wholeNumber(body.n) ?? 1))
 }
 
+/** More than any model writes; sums and products of it stay exact numbers. */
+const MOST_TOKENS = 1_000_000_000
+
 const wholeNumber = (value: unknown): number | undefined =>
-  typeof value === 'number' && Number.isFinite(value) && value >= 0 ? Math.ceil(value) : undefined
+  typeof value === 'number' && Number.isFinite(value) && value >= 0
+    ? Math.min(MOST_TOKENS, Math.ceil(value))
+    : undefined
 
 /** How many JSON values the declarations of tools and of the answer's format hold. */
 function schemaValues(body: JsonObject): number {

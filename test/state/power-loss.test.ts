@@ -145,7 +145,7 @@ test('after a power loss at any operation, exactly the acknowledged commits are 
     }
   }
   await fc.assert(fc.asyncProperty(commands, fc.nat(), crash), { numRuns: 12 })
-}, 30_000)
+}, 120_000)
 
 test('what open() reports is durable, also a line whose fsync never returned', async () => {
   const disk = new PowerLossFs()

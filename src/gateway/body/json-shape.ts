@@ -48,7 +48,8 @@ export const onOneLine = (json: string): string => (/[\r\n]/.test(json) ? json.r
  * readers of JSON refuse as a whole.
  */
 export function hasLoneSurrogate(json: string): boolean {
-  if (!/\\u[dD][89a-fA-F]/.test(json)) return false
+  // Most texts have no escape of this kind at all, which is seen sooner.
+  if (!json.includes('\\u') || !/\\u[dD][89a-fA-F]/.test(json)) return false
   for (let start = json.indexOf('"'); start >= 0; ) {
     const end = stringEnd(json, start)
     const text: unknown = JSON.parse(json.slice(start, end))

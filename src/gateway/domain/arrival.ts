@@ -46,6 +46,8 @@ export type Acceptance =
   | { readonly kind: 'conflict'; readonly id: string }
   /** Its caller was gone before it could be put on record: nothing is stored. */
   | { readonly kind: 'unwanted' }
+  /** Whether it is new cannot be told yet: nothing is stored. */
+  | { readonly kind: 'unsure' }
   /** As many requests wait as may. */
   | { readonly kind: 'full'; readonly waiting: number }
   /** The tenant would pass what it may spend. Amounts in nano-USD. */

@@ -108,7 +108,7 @@ export interface QueueLoad extends QueueGroup {
   readonly bytes: number
   /** Prompt tokens, as estimated. */
   readonly tokens: number
-  /** When the oldest of them came. */
+  /** Since when the oldest of them waits: since it came, or may be sent again. */
   readonly oldestAt: number
   readonly deadlineAt: number | undefined
 }

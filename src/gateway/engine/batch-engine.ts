@@ -57,7 +57,7 @@ export class BatchEngine implements Engine {
 
   arrived(requests: readonly Arrived[]): void {
     this.#cutter.arrived(requests)
-    this.#context.calls.arrived()
+    if (requests.some(mayBeCalled)) this.#context.calls.arrived()
   }
 
   flush(tenant: string | undefined): Promise<number> {
@@ -153,6 +153,9 @@ export class BatchEngine implements Engine {
     }
   }
 }
+
+/** What waits for a batch and has no deadline is nothing that calls have to look at, and there is much of it. */
+const mayBeCalled = ({ route, hasDeadline }: Arrived): boolean => route !== 'batch' || hasDeadline
 
 /** Aborted after so long, unless it is over before. */
 function lateSignal(clock: Clock, ms: number, isOver: AbortSignal): AbortSignal {

@@ -98,7 +98,8 @@ export class BossJobs implements Jobs {
   #listen(boss: PgBoss): void {
     const { log } = this.#options
     // Without a listener an error would end the process.
-    boss.on('error', (error) => log.error('jobs_trouble', { reason: errorText(error) }))
+    // What its workers meet with comes as an object that has the message of the error, and is none.
+    boss.on('error', (error) => log.error('jobs_trouble', { reason: error.message || errorText(error) }))
     boss.on('warning', ({ message }) => log.warn('jobs_warning', { reason: message }))
   }
 

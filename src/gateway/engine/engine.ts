@@ -1,12 +1,14 @@
 import type { TokenForecast } from '../../tokens/forecast.ts'
 import type { GatewayBatch } from '../domain/batch.ts'
-import type { QueueGroup } from '../domain/request.ts'
+import type { QueueGroup, Route } from '../domain/request.ts'
 
 /** A request that was put on record. What is known of its size lets a full batch go before its window ends. */
 export interface Arrived extends QueueGroup {
   /** Bytes of its line. */
   readonly lineBytes?: number
   readonly tokens?: Pick<TokenForecast, 'input'>
+  /** Absent: any, or several. */
+  readonly route?: Route
 }
 
 /** What the HTTP side asks of the part that does the work. */

@@ -35,9 +35,10 @@ export class Sweeper {
     await this.#guarded('time', () => this.#context.time.refresh())
   }
 
-  /** Plans whatever is due. */
+  /** Plans whatever is due, also what a replica was at that is gone. */
   async takeUp(): Promise<void> {
     const { store, jobs, time } = this.#context
+    await store.freeGone()
     jobs.plan({ kind: 'cut' }, time.now())
     jobs.plan({ kind: 'webhook' }, time.now())
     for (const batch of await store.dueBatches(MOST_AT_ONCE)) {

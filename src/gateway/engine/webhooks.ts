@@ -18,7 +18,6 @@ export interface WebhookOptions {
   readonly time: StoreTime
   readonly clock: Clock
   readonly log: Log
-  readonly replica: string
   /** Undefined: none are sent, and those that were asked for while there was one are given up. */
   readonly secret: Secret | undefined
   readonly post: WebhookPost
@@ -72,11 +71,11 @@ export class WebhookSender {
 
   /** Gives the milliseconds until the next one may be due. */
   async #sendDue(): Promise<number> {
-    const { store, replica } = this.#options
+    const { store } = this.#options
     for (;;) {
       const places = AT_ONCE - this.#active.size
       if (places <= 0) return SWEEP_MS
-      const due = await store.dueWebhooks(places, replica, LEASE_MS)
+      const due = await store.dueWebhooks(places, LEASE_MS)
       for (const one of due) this.#begin(one)
       if (due.length < places) return this.#untilNextMs()
     }

@@ -23,7 +23,6 @@ export function createWholeEngine(options: WholeEngineOptions): Engine {
     time,
     clock,
     log,
-    replica,
     secret: settings.webhookSecret,
     post,
   })

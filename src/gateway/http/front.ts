@@ -21,6 +21,7 @@ import { BatchRoutes } from './routes/batches.ts'
 import { PassThrough } from './routes/pass-through.ts'
 import { RequestRoutes } from './routes/requests.ts'
 import { socketCalls } from './socket-calls.ts'
+import { HoldCheck } from './waiting/hold-check.ts'
 import { type Release, Releases } from './waiting/releases.ts'
 import { WaitingRoom } from './waiting/waiting-room.ts'
 
@@ -46,6 +47,8 @@ export interface FrontParts {
 export interface Front extends Served {
   /** From now on calls are served. */
   open(): void
+  /** Tells the store what could not be told before. Never throws. */
+  catchUp(): Promise<void>
   /** Serves no more calls, and sends away who waits, to come back later. */
   stop(): void
   /** After the last answer: nothing is told to the store any more. */
@@ -56,17 +59,16 @@ export interface Front extends Served {
 const LOOK_MS = { sqlite: 20_000, postgres: 3000 }
 
 export function createFront(parts: FrontParts): Front {
-  const { settings, store, writer, engine, metrics, clock, log } = parts
+  const { settings, store, engine, metrics, clock, log } = parts
   let phase: Phase = 'starting'
-  const tell = (id: string, release: Release): Promise<void> => writer[release](id)
-  const releases = new Releases({ tell, clock, log })
-  const room = new WaitingRoom({ source: store, releases, clock, log, lookMs: LOOK_MS[store.kind] })
+  const waiting = waitingOf(parts)
+  const { releases, room, holdCheck } = waiting
   const passThrough = passThroughOf(parts)
   const ids = new RequestIds()
   const phaseNow = () => phase
   const gate = new Gate({ access: settings.access, source: store, clock, log })
   const desk = new Desk({ phase: phaseNow, gate, ids, metrics, clock, log })
-  const inference = inferenceOf(parts, ids, room, releases)
+  const inference = inferenceOf(parts, ids, waiting)
   const app = createApp({
     desk,
     inference,
@@ -91,8 +93,10 @@ export function createFront(parts: FrontParts): Front {
       phase = 'stopping'
       room.close()
     },
+    catchUp: () => releases.catchUp(),
     close: async () => {
       releases.close()
+      holdCheck.close()
       await passThrough.close()
     },
   }
@@ -107,10 +111,32 @@ const passThroughOf = ({ settings, metrics, log }: FrontParts): PassThrough =>
     log,
   })
 
-function inferenceOf(parts: FrontParts, ids: RequestIds, room: WaitingRoom, releases: Releases): Inference {
+/** Where calls are held, and what is told to the store of that. */
+interface Waiting {
+  readonly room: WaitingRoom
+  readonly releases: Releases
+  readonly holdCheck: HoldCheck
+}
+
+function waitingOf({ store, writer, replica, clock, log }: FrontParts): Waiting {
+  const tell = (id: string, release: Release): Promise<void> => writer[release](id)
+  const releases = new Releases({ tell, clock, log })
+  const room = new WaitingRoom({ source: store, releases, clock, log, lookMs: LOOK_MS[store.kind] })
+  const holdCheck = new HoldCheck({
+    held: () => store.heldBy(replica),
+    isAwaited: (id) => room.has(id),
+    release: (id) => void releases.tell(id, 'letGo'),
+    clock,
+    log,
+  })
+  return { room, releases, holdCheck }
+}
+
+function inferenceOf(parts: FrontParts, ids: RequestIds, waiting: Waiting): Inference {
   const { settings, store, clock } = parts
+  const { room, releases } = waiting
   return new Inference({
-    taking: takingOf(parts, ids, room, releases),
+    taking: takingOf(parts, ids, waiting),
     settings,
     room,
     releases,
@@ -123,7 +149,7 @@ function inferenceOf(parts: FrontParts, ids: RequestIds, room: WaitingRoom, rele
 const LARGEST_BODIES = 8
 const BODIES_BYTES = 256_000_000
 
-function takingOf(parts: FrontParts, ids: RequestIds, room: WaitingRoom, releases: Releases): Taking {
+function takingOf(parts: FrontParts, ids: RequestIds, { room, releases, holdCheck }: Waiting): Taking {
   const { settings, store, writer, engine, advice, metrics, replica, clock, log } = parts
   return new Taking({
     settings,
@@ -135,6 +161,7 @@ function takingOf(parts: FrontParts, ids: RequestIds, room: WaitingRoom, release
     intake: writer,
     room,
     releases,
+    onDoubt: () => holdCheck.doubt(),
     bodies: new BodyBudget(Math.max(BODIES_BYTES, LARGEST_BODIES * settings.maxBodyBytes)),
     refusedModels: new Remembered({ what: 'refused models', read: () => store.refusedModels(), clock, log }),
     advice,

@@ -10,6 +10,8 @@ export interface Candidate {
   readonly ending: Ending | undefined
   /** A live caller waits for it now: its lease holds. */
   readonly isHeld: boolean
+  /** Whether one does cannot be told yet. Absent: it can. */
+  readonly mayBeHeld?: boolean
   readonly createdAt: number
   readonly finishedAt: number | undefined
   readonly deliveredAt: number | undefined
@@ -22,7 +24,8 @@ export interface Candidate {
  * retry could be told from a second sample of the same prompt; so an identical body goes with work that nobody waits
  * for any more and that nobody has got: a retry, a poll, a script that was started again. A twin that is being waited
  * for right now is a new sample. Whoever polls has no other way to ask again, so it is given for a while (`claimMs`)
- * what was delivered before; a failure is given once.
+ * what was delivered before; a failure is given once. While it cannot be told whether anybody waits for a twin, it
+ * cannot be told either which of these a call is: a wrong guess would be paid for twice.
  */
 export function decideArrival(
   arrival: Arrival,
@@ -37,11 +40,13 @@ export function decideArrival(
   if (stored) return { kind: 'cached', id: stored.id }
   if (mode === 'cache') return { kind: 'absent', pending: twins.find(({ state }) => state !== 'done')?.id }
   if (key !== undefined) return undefined
-  const same = twins
+  const free = twins
     .filter((one) => one.idempotencyKey === undefined && one.ending !== 'cancelled')
     .filter((one) => !one.isHeld && isClaimable(one, arrival, nowMs))
-    .sort(byClaim)[0]
-  return same && joined(same)
+    .sort(byClaim)
+  const same = free.find(({ mayBeHeld = false }) => !mayBeHeld)
+  if (same) return joined(same)
+  return free.length > 0 ? { kind: 'unsure' } : undefined
 }
 
 const conflict = ({ id }: Candidate): Acceptance => ({ kind: 'conflict', id })

@@ -31,6 +31,9 @@ export const openBatches = (database: Database): Promise<readonly GatewayBatch[]
     return rows.map(batchOf).sort((a, b) => a.number - b.number)
   })
 
+/** Asked for while somebody has a claim, and so without having seen it: what that one releases it for is not waited for. */
+const AT_ONCE = 0
+
 /** A claim that lasts keeps everybody out, the same replica too: two jobs for one batch may be under way in it. */
 export const claim = (
   database: Database,
@@ -41,7 +44,12 @@ export const claim = (
   database.write(async ({ db, now }) => {
     const row = await db
       .updateTable('batches')
-      .set((of) => ({ epoch: of('epoch', '+', 1), holder: replica, lease_until: now + leaseMs }))
+      .set((of) => ({
+        epoch: of('epoch', '+', 1),
+        holder: replica,
+        lease_until: now + leaseMs,
+        next_at: of.case().when('next_at', '=', AT_ONCE).then(now).else(of.ref('next_at')).end(),
+      }))
       .where('number', '=', batch)
       .where('phase', '<>', 'done')
       .where((is) => is.or([is('lease_until', 'is', null), is('lease_until', '<=', now)]))
@@ -67,7 +75,11 @@ export const release = (database: Database, batch: number, epoch: number, nextAt
   database.write(async ({ db }) => {
     await db
       .updateTable('batches')
-      .set({ holder: null, lease_until: null, next_at: nextAt })
+      .set((of) => ({
+        holder: null,
+        lease_until: null,
+        next_at: of.case().when('next_at', '=', AT_ONCE).then(AT_ONCE).else(nextAt).end(),
+      }))
       .where('number', '=', batch)
       .where('epoch', '=', epoch)
       .execute()
@@ -170,10 +182,10 @@ function textColumnsOf(wanted: BatchChange): Updateable<BatchesTable> {
 
 /** The wish of a caller goes before that of a deadline: it ends what a deadline would send another way. */
 export const askCancel = (database: Database, batch: number, cancel: 'caller' | 'deadline'): Promise<void> =>
-  database.write(async ({ db, now }) => {
+  database.write(async ({ db }) => {
     await db
       .updateTable('batches')
-      .set({ cancel, next_at: now })
+      .set({ cancel, next_at: AT_ONCE })
       .where('number', '=', batch)
       .where('phase', '<>', 'done')
       .where((is) => is.or([is('cancel', 'is', null), is('cancel', '=', 'deadline')]))

@@ -99,6 +99,17 @@ export const finishedAmong = (database: Database, ids: readonly string[]): Promi
     return rows.map(({ id }) => id)
   })
 
+export const heldBy = (database: Database, replica: string): Promise<readonly string[]> =>
+  database.read(async (db) => {
+    const rows = await db
+      .selectFrom('requests')
+      .select('id')
+      .where('holder', '=', replica)
+      .where('delivered_at', 'is', null)
+      .execute()
+    return rows.map(({ id }) => id)
+  })
+
 interface Cancellation {
   readonly id: string
   readonly tenant: string

@@ -20,7 +20,8 @@ export const loads = (database: Database): Promise<readonly QueueLoad[]> =>
         sql<number>`cast(count(*) as bigint)`.as('requests'),
         whole('line_bytes').as('bytes'),
         whole('input_tokens').as('tokens'),
-        of.fn.min('created_at').as('oldest_at'),
+        // What was put off for a while has waited since then: it must not take along what has just come.
+        of.fn.min<number>(of.fn.coalesce('ready_at', 'created_at')).as('oldest_at'),
         of.fn.min('deadline_at').as('deadline_at'),
       ])
       .execute()

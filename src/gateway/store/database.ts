@@ -22,11 +22,15 @@ export interface SqlParts {
   rows<Row>(columns: ColumnsOf<Row>, rows: readonly Row[]): RawBuilder<Row>
 }
 
-/** A process that was heard, and when: milliseconds since 1970. */
+/** A process, and when it said that it lives: milliseconds since 1970. */
 export interface Voice {
-  readonly voice: string
+  /** Undefined: it cannot be heard, and its lease alone says that it lives. */
+  readonly voice: string | undefined
   readonly at: number
 }
+
+/** `gone`: whatever its lease says. `unsure`: nobody has had the time yet to say that it lives. */
+export type Life = 'live' | 'gone' | 'unsure'
 
 /** One transaction that writes. */
 export interface Tx {
@@ -38,8 +42,8 @@ export interface Tx {
   readonly done: string[]
   /** By which others hear this process. */
   readonly voice: string | undefined
-  /** Which of these voices have fallen silent: their processes are gone, whatever their leases say. Not cheap. */
-  silent(voices: readonly Voice[]): Promise<ReadonlySet<string>>
+  /** What is known of processes whose leases hold, in the same order. Not cheap. */
+  lives(voices: readonly Voice[]): Promise<readonly Life[]>
 }
 
 /** A connection to one of the databases: it runs what the store says, and knows nothing of requests. */
@@ -54,5 +58,7 @@ export interface Database {
   read<Result>(work: (db: Db, parts: SqlParts) => Promise<Result>): Promise<Result>
   now(): Promise<number>
   onDone(listener: (ids: readonly string[]) => void): () => void
+  /** Hears when the database is there again after it was away. */
+  onReturn(listener: () => void): void
   close(): Promise<void>
 }

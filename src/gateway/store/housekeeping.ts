@@ -1,6 +1,5 @@
 import { sql } from 'kysely'
 import type { Database, Tx } from './database.ts'
-import { orUndefined } from './rows.ts'
 import type { DueWebhook, StoreCounts } from './store.ts'
 
 /** Takes webhooks for so long: whoever takes one and is gone leaves it to others then. */
@@ -148,18 +147,29 @@ export const counts = (database: Database): Promise<StoreCounts> =>
       .where('state', '=', 'calling')
       .select((of) => of.fn.countAll<number>().as('requests'))
       .executeTakeFirstOrThrow()
-    const remote = await db
+    const batches = await db
       .selectFrom('batches')
       .where('phase', '<>', 'done')
-      .where('batch_id', 'is not', null)
-      .groupBy('status')
-      .select((of) => ['status', of.fn.countAll<number>().as('batches')])
+      .groupBy([sql`batch_id is null`, 'status'])
+      .select((of) => [
+        sql<number>`cast(max(case when batch_id is null then 1 else 0 end) as bigint)`.as('is_unsent'),
+        'status',
+        of.fn.countAll<number>().as('batches'),
+        of.fn.min('created_at').as('oldest'),
+      ])
       .execute()
+    const unsent = batches.filter(({ is_unsent }) => is_unsent === 1)
+    const waiting = [queue.oldest, ...unsent.map(({ oldest }) => oldest)].filter((at) => at !== null)
     return {
       queued: queue.requests,
       batched: batched.live,
       calling: calling.requests,
-      batches: Object.fromEntries(remote.map(({ status, batches }) => [status ?? 'unknown', batches])),
-      oldestQueuedAt: orUndefined(queue.oldest),
+      batches: Object.fromEntries(
+        batches.map(({ is_unsent, status, batches }) => [
+          is_unsent ? 'unsent' : (status ?? 'unknown'),
+          batches,
+        ]),
+      ),
+      oldestUnsentAt: waiting.length === 0 ? undefined : Math.min(...waiting),
     }
   })

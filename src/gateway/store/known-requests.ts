@@ -19,9 +19,10 @@ export interface KnownRequest extends Candidate {
   readonly reservedNanoUsd: number
 }
 
-/** Replicas whose heartbeat holds, and those whose does not: what these held is free. */
+/** Replicas whose heartbeat holds, those whose does not, so that what they held is free, and those that may be either. */
 export interface Replicas {
   readonly live: ReadonlySet<string>
+  readonly unsure: ReadonlySet<string>
   readonly gone: readonly string[]
 }
 
@@ -50,7 +51,10 @@ export async function knownRequests(
   const looking = arrivals.filter(({ mode }) => mode === 'cache')
   const seqs = [
     ...(keyed.length > 0 ? await withKeys(tx, keyed) : []),
-    ...(plain.length > 0 ? await unclaimed(tx, wantsOf(plain), replicas) : []),
+    ...(plain.length > 0 ? await unclaimed(tx, wantsOf(plain), ['', ...replicas.gone]) : []),
+    ...(plain.length > 0 && replicas.unsure.size > 0
+      ? await unclaimed(tx, wantsOf(plain), [...replicas.unsure])
+      : []),
     ...(polling.length > 0 ? await delivered(tx, polling) : []),
     ...(caching.length > 0 ? await answered(tx, wantsOf(caching)) : []),
     ...(looking.length > 0 ? await pending(tx, wantsOf(looking), replicas) : []),
@@ -116,8 +120,12 @@ async function withKeys({ db, parts }: Tx, arrivals: readonly Arrival[]): Promis
   return rows.map(({ seq }) => seq)
 }
 
-/** Those that nobody has got and nobody waits for: answers first, then the oldest. */
-async function unclaimed({ db, parts }: Tx, wants: readonly Want[], { gone }: Replicas): Promise<number[]> {
+/** Those that nobody has got, of these holders: answers first, then the oldest. */
+async function unclaimed(
+  { db, parts }: Tx,
+  wants: readonly Want[],
+  holders: readonly string[],
+): Promise<number[]> {
   const found = db
     .selectFrom(parts.rows(WANT_COLUMNS, wants).as('given'))
     .crossJoin('requests')
@@ -125,7 +133,7 @@ async function unclaimed({ db, parts }: Tx, wants: readonly Want[], { gone }: Re
     .whereRef('requests.tenant', '=', 'given.tenant')
     .where('requests.delivered_at', 'is', null)
     .where('requests.idempotency_key', 'is', null)
-    .where('requests.holder', 'in', ['', ...gone])
+    .where('requests.holder', 'in', holders)
     .where((is) => is.or([is('requests.ending', 'is', null), is('requests.ending', '<>', 'cancelled')]))
     .select(['requests.seq', 'given.wanted'])
     .select(
@@ -182,7 +190,7 @@ async function answered({ db, parts }: Tx, wants: readonly Want[]): Promise<numb
 async function pending(
   { db, parts }: Tx,
   wants: readonly Want[],
-  { live, gone }: Replicas,
+  { live, unsure, gone }: Replicas,
 ): Promise<number[]> {
   const rows = await db
     .selectFrom(parts.rows(WANT_COLUMNS, wants).as('given'))
@@ -192,7 +200,7 @@ async function pending(
         .whereRef('requests.fingerprint', '=', 'given.fingerprint')
         .whereRef('requests.tenant', '=', 'given.tenant')
         .where('requests.delivered_at', 'is', null)
-        .where('requests.holder', 'in', ['', ...live, ...gone])
+        .where('requests.holder', 'in', ['', ...live, ...unsure, ...gone])
         .where('requests.state', '<>', 'done')
         .limit(1)
         .select('requests.seq')
@@ -209,7 +217,7 @@ const placed = (rows: readonly { readonly seq: number | null }[]): number[] =>
 async function bySeq(
   { db, parts }: Tx,
   seqs: readonly number[],
-  { live }: Replicas,
+  { live, unsure }: Replicas,
 ): Promise<KnownRequest[]> {
   const rows = await db
     .selectFrom('requests')
@@ -227,6 +235,7 @@ async function bySeq(
     state: row.state,
     ending: orUndefined(row.ending),
     isHeld: live.has(row.holder),
+    mayBeHeld: unsure.has(row.holder),
     createdAt: row.created_at,
     finishedAt: orUndefined(row.finished_at),
     deliveredAt: orUndefined(row.delivered_at),

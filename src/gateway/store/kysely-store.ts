@@ -9,7 +9,7 @@ import type { Database } from './database.ts'
 import { counts, dueWebhooks, forget, webhookTried } from './housekeeping.ts'
 import * as leftovers from './leftovers.ts'
 import { lines, waitingFor } from './lines.ts'
-import { heartbeat, lease, leave } from './replicas.ts'
+import { freeGone, heartbeat, lease, leave } from './replicas.ts'
 import { requeue } from './requeueing.ts'
 import { settle, settleStray } from './settling.ts'
 import { quota, refusedModels, refuseModel } from './shared-facts.ts'
@@ -27,7 +27,9 @@ export const storeOver = (database: Database): GatewayStore => ({
   answers: (ids) => callers.answers(database, ids),
   finishedAmong: (ids) => callers.finishedAmong(database, ids),
   cancelRequest: (id, tenant, answer) => callers.cancelRequest(database, { id, tenant, answer }),
+  heldBy: (replica) => callers.heldBy(database, replica),
   onDone: (listener) => database.onDone(listener),
+  onReturn: (listener) => database.onReturn(listener),
   loads: () => loads(database),
   nextReadyAt: () => nextReadyAt(database),
   cut: (group, limits) => cut(database, group, limits),
@@ -65,11 +67,12 @@ export const storeOver = (database: Database): GatewayStore => ({
   revokeKey: (id) => revokeKey(database, id),
   heartbeat: (replica, leaseMs) => heartbeat(database, replica, leaseMs),
   leave: (replica) => leave(database, replica),
+  freeGone: () => freeGone(database),
   lease: (name, replica, leaseMs) => lease(database, name, replica, leaseMs),
   quota: (change) => quota(database, change),
   refusedModels: () => refusedModels(database),
   refuseModel: (endpoint, model, message) => refuseModel(database, endpoint, model, message),
-  dueWebhooks: (limit, _replica, leaseMs) => dueWebhooks(database, limit, leaseMs),
+  dueWebhooks: (limit, leaseMs) => dueWebhooks(database, limit, leaseMs),
   webhookTried: (request, nextAt) => webhookTried(database, request, nextAt),
   forget: (beforeMs, limit) => forget(database, beforeMs, limit),
   counts: () => counts(database),

@@ -214,9 +214,11 @@ async function step(
   { kind, place }: MigrationPlan,
   migrations: readonly Migration[],
 ): Promise<boolean> {
-  await sql`create table if not exists schema_versions (version integer primary key not null, needs text not null)`.execute(
-    db,
-  )
+  // Whoever may not make tables may still use those that are there.
+  if (!(await hasTables(db, kind)))
+    await sql`create table schema_versions (version integer primary key not null, needs text not null)`.execute(
+      db,
+    )
   const { version, needs } = (await newest(db)) ?? { version: 0, needs: '' }
   if (version > migrations.length) throw newer(place, needs)
   const next = migrations[version]
@@ -227,6 +229,16 @@ async function step(
     .values({ version: version + 1, needs: next.needs })
     .execute()
   return true
+}
+
+/** In PostgreSQL other schemas may have a table of that name. */
+async function hasTables(db: Db, kind: MigrationPlan['kind']): Promise<boolean> {
+  if (kind === 'sqlite')
+    return (await db.introspection.getTables()).some(({ name }) => name === 'schema_versions')
+  const { rows } = await sql<{
+    has: boolean
+  }>`select to_regclass('schema_versions') is not null as has`.execute(db)
+  return rows[0]?.has === true
 }
 
 const newest = (db: Db) =>
@@ -251,8 +263,7 @@ function newer(place: string, needs: string): StoreError {
 /** Whether there is nothing to migrate. Throws as `migrate`. */
 export function isUpToDate(plan: MigrationPlan, migrations = MIGRATIONS): Promise<boolean> {
   return plan.transaction(async (db) => {
-    const tables = await db.introspection.getTables()
-    if (!tables.some(({ name }) => name === 'schema_versions')) return false
+    if (!(await hasTables(db, plan.kind))) return false
     const { version, needs } = (await newest(db)) ?? { version: 0, needs: '' }
     if (version > migrations.length) throw newer(plan.place, needs)
     return version === migrations.length

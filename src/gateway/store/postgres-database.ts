@@ -6,7 +6,7 @@ import type { Clock } from '../../util/clock.ts'
 import { type CommitMark, CommitMarks } from './commit-marks.ts'
 import type { Database, Db, SqlParts, Tx } from './database.ts'
 import { DoneListeners } from './done-listeners.ts'
-import { lifeLockOf, silentAmong } from './life-locks.ts'
+import { lifeLockOf, livesOf } from './life-locks.ts'
 import { OpenWork } from './open-work.ts'
 import { PostgresEar } from './postgres-ear.ts'
 import { isCollision, isConnectionLoss, storeErrorOf } from './postgres-errors.ts'
@@ -37,6 +37,7 @@ export class PostgresDatabase implements Database {
   readonly parts: SqlParts = postgresParts()
   readonly #opened: OpenedPostgres
   readonly #listeners = new DoneListeners()
+  readonly #returnListeners: (() => void)[] = []
   readonly #work: OpenWork
   readonly #ear: PostgresEar
   /** Marks what this process says, which it has heard already, and the lock by which others tell that it lives. */
@@ -52,7 +53,10 @@ export class PostgresDatabase implements Database {
     const heard = (payload: string) => this.#heard(payload)
     const lifeLock = lifeLockOf(this.#voice)
     const lost = () => void this.#silenced()
-    this.#ear = new PostgresEar({ connection, clock, channel: this.#channel, lifeLock, heard, lost })
+    const back = () => {
+      for (const listener of this.#returnListeners) queueMicrotask(listener)
+    }
+    this.#ear = new PostgresEar({ connection, clock, channel: this.#channel, lifeLock, heard, lost, back })
   }
 
   async voice(): Promise<string | undefined> {
@@ -96,7 +100,7 @@ export class PostgresDatabase implements Database {
           now,
           done,
           voice: this.#voice,
-          silent: (voices) => silentAmong(db, voices),
+          lives: (voices) => livesOf(db, voices),
         })
         await this.#announce(db, done)
         reached.end = { result }
@@ -168,6 +172,11 @@ export class PostgresDatabase implements Database {
   onDone(listener: (ids: readonly string[]) => void): () => void {
     this.#ear.start()
     return this.#listeners.add(listener)
+  }
+
+  onReturn(listener: () => void): void {
+    this.#ear.start()
+    this.#returnListeners.push(listener)
   }
 
   close(): Promise<void> {

@@ -3,7 +3,8 @@ import type { Clock } from '../../util/clock.ts'
 import type { LifeLock } from './life-locks.ts'
 
 const FIRST_PAUSE_MS = 200
-const LONGEST_PAUSE_MS = 10_000
+/** Others wait for it: what it holds is not known to be held until it is back (RETURN_MS in life-locks.ts). */
+const LONGEST_PAUSE_MS = 2000
 /** A connection that says nothing for so long is lost, whatever the system thinks of it. */
 const ANSWER_MS = 5000
 const GOODBYE_MS = 1000
@@ -17,6 +18,8 @@ export interface EarSettings {
   readonly heard: (payload: string) => void
   /** The connection is gone, and the lock with it. */
   readonly lost: () => void
+  /** It listens again. */
+  readonly back: () => void
   readonly clock: Clock
 }
 
@@ -27,7 +30,10 @@ export class PostgresEar {
   #listening: Promise<void> | undefined
   /** The connection, while it listens. */
   #open: Client | undefined
-  readonly #tried = Promise.withResolvers<void>()
+  #wasOpen = false
+  /** Ends when the next try to connect has. */
+  #tried = Promise.withResolvers<void>()
+  #pause = new AbortController()
 
   constructor(settings: EarSettings) {
     this.#settings = settings
@@ -39,12 +45,14 @@ export class PostgresEar {
   }
 
   /**
-   * Whether it listens, and has its lock: as soon as that was tried for the first time. The server is asked: what lies
+   * Whether it listens, and has its lock; when it does not, that is tried at once. The server is asked: what lies
    * between may have dropped a silent connection without a word, and the server its lock. A connection that does not
    * answer is given up.
    */
   async isOpen(): Promise<boolean> {
+    if (this.#stopped.signal.aborted) return false
     this.start()
+    this.#pause.abort()
     await this.#tried.promise
     const client = this.#open
     return client !== undefined && (await this.#answers(client))
@@ -66,6 +74,7 @@ export class PostgresEar {
 
   async stop(): Promise<void> {
     this.#stopped.abort()
+    this.#pause.abort()
     this.#tried.resolve()
     await this.#listening
   }
@@ -79,7 +88,8 @@ export class PostgresEar {
       if (signal.aborted) return
       if (wasHeard) lost()
       pauseMs = wasHeard ? FIRST_PAUSE_MS : Math.min(2 * pauseMs, LONGEST_PAUSE_MS)
-      await clock.sleep(pauseMs, signal, { background: true })
+      this.#pause = new AbortController()
+      await clock.sleep(pauseMs, this.#pause.signal, { background: true })
     }
   }
 
@@ -96,6 +106,8 @@ export class PostgresEar {
       await this.#connect(client)
       this.#open = client
       this.#tried.resolve()
+      if (this.#wasOpen) this.#settings.back()
+      this.#wasOpen = true
     } catch {
       end()
       return false
@@ -103,6 +115,7 @@ export class PostgresEar {
       await over.promise
       this.#open = undefined
       this.#tried.resolve()
+      this.#tried = Promise.withResolvers()
       this.#stopped.signal.removeEventListener('abort', end)
       await this.#leave(client)
     }

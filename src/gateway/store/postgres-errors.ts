@@ -33,6 +33,9 @@ const hasNetworkCode = (error: Error): boolean =>
 const DRIVER_WORDS =
   /^Connection terminated|timeout exceeded when trying to connect|timeout expired|Query read timeout|not queryable|connection has been discarded/i
 
+/** What `pg` and TLS say when the two sides do not agree how to speak, or who is there. */
+const SETUP_WORDS = /\b(SSL|TLS|SASL|SCRAM|certificate|password must be)/i
+
 /** Busy: transactions in each other's way, a lock or a statement that took longer than it may. Full: no room on its disk. */
 const BUSY = new Set(['40001', '40P01', '55P03', '57014'])
 const FULL = new Set(['53100', '53200'])
@@ -48,6 +51,12 @@ export function storeErrorOf(place: string, error: unknown): unknown {
     return new StoreError('store_busy', `PostgreSQL at ${place} is too busy (${why})`, options)
   if (FULL.has(state ?? ''))
     return new StoreError('store_full', `PostgreSQL at ${place} has no room (${why}): make some`, options)
+  if (state === undefined && error instanceof Error && SETUP_WORDS.test(error.message))
+    return new StoreError(
+      'store_unavailable',
+      `PostgreSQL at ${place} cannot be used as its URL says (${why})`,
+      { cause: error },
+    )
   if (state === undefined) return error
   const message = `PostgreSQL at ${place} refused what the gateway asked for (${state}: ${why})`
   return new StoreError('store_failed', message, { cause: error })

@@ -1,6 +1,6 @@
 import type { Selectable } from 'kysely'
 import type { Arrival } from '../domain/arrival.ts'
-import type { Database, Tx } from './database.ts'
+import type { Database, Life, Tx } from './database.ts'
 import { holdersOfTwins, type Replicas } from './known-requests.ts'
 import type { ReplicasTable } from './schema.ts'
 
@@ -23,32 +23,30 @@ export async function replicasFor(tx: Tx, arrivals: readonly Arrival[]): Promise
       .execute()
   }
   const leased = rows.filter(({ lease_until }) => lease_until > now)
-  const silent = await silentHolders(tx, arrivals, leased)
-  const live = new Set(leased.map(({ id }) => id).filter((id) => !silent.has(id)))
-  return {
-    live,
-    gone: [...rows.map(({ id }) => id).filter((id) => !live.has(id)), ...unknown],
-  }
+  const others = leased.filter(({ id }) => !holders.has(id))
+  const lives = await livesOfHolders(tx, arrivals, others)
+  const among = (life: Life) =>
+    new Set(leased.map(({ id }) => id).filter((id) => (lives.get(id) ?? 'live') === life))
+  const [live, unsure] = [among('live'), among('unsure')]
+  const gone = rows.map(({ id }) => id).filter((id) => !live.has(id) && !unsure.has(id))
+  return { live, unsure, gone: [...gone, ...unknown] }
 }
 
-/** Others that hold what an arrival could go with, and have fallen silent. That is asked of these alone, since it is not cheap. */
-async function silentHolders(
+/** Of those that hold what an arrival could go with. It is asked of these alone, since it is not cheap. */
+async function livesOfHolders(
   tx: Tx,
   arrivals: readonly Arrival[],
   leased: readonly Selectable<ReplicasTable>[],
-): Promise<ReadonlySet<string>> {
-  const others = leased.filter(({ voice }) => voice !== null && voice !== tx.voice)
-  const asked = await holdersOfTwins(
-    tx,
-    arrivals,
-    others.map(({ id }) => id),
+): Promise<ReadonlyMap<string, Life>> {
+  const others = leased.filter(({ voice }) => tx.voice !== undefined && voice !== tx.voice)
+  const ids = others.map(({ id }) => id)
+  const held = await holdersOfTwins(tx, arrivals, ids)
+  const asked = others.filter(({ id }) => held.has(id))
+  if (asked.length === 0) return new Map()
+  const lives = await tx.lives(
+    asked.map(({ voice, beat_at }) => ({ voice: voice ?? undefined, at: beat_at ?? 0 })),
   )
-  const voices = others.flatMap(({ id, voice, beat_at }) =>
-    voice !== null && asked.has(id) ? [{ voice, at: beat_at ?? 0 }] : [],
-  )
-  if (voices.length === 0) return new Set()
-  const silent = await tx.silent(voices)
-  return new Set(others.filter(({ voice }) => voice !== null && silent.has(voice)).map(({ id }) => id))
+  return new Map(asked.map(({ id }, place) => [id, lives[place] ?? 'live']))
 }
 
 export async function heartbeat(database: Database, replica: string, leaseMs: number): Promise<void> {
@@ -61,6 +59,37 @@ export async function heartbeat(database: Database, replica: string, leaseMs: nu
       .onConflict((of) => of.column('id').doUpdateSet(life))
       .execute()
   })
+}
+
+/** Calls that they made stay theirs until their leases end: one that is still on its way would be paid for twice. */
+export const freeGone = (database: Database): Promise<number> =>
+  database.write(async (tx) => {
+    const gone = await goneClaimers(tx)
+    if (gone.length === 0) return 0
+    await tx.db.deleteFrom('leases').where('replica', 'in', gone).execute()
+    const freed = await tx.db
+      .updateTable('batches')
+      .set({ holder: null, lease_until: null })
+      .where('phase', '<>', 'done')
+      .where('holder', 'in', gone)
+      .returning('number')
+      .execute()
+    return freed.length
+  })
+
+async function goneClaimers(tx: Tx): Promise<readonly string[]> {
+  const { db, now, voice } = tx
+  if (voice === undefined) return []
+  const claimers = db
+    .selectFrom('batches')
+    .select('holder as id')
+    .where('phase', '<>', 'done')
+    .where('lease_until', '>', now)
+    .union(db.selectFrom('leases').select('replica as id').where('lease_until', '>', now))
+  const rows = await db.selectFrom('replicas').selectAll().where('id', 'in', claimers).execute()
+  const others = rows.filter((row) => row.voice !== voice)
+  const lives = await tx.lives(others.map((row) => ({ voice: row.voice ?? undefined, at: row.beat_at ?? 0 })))
+  return others.flatMap(({ id }, place) => (lives[place] === 'gone' ? [id] : []))
 }
 
 /** What it held is free at once, and so are its leases. */

@@ -45,9 +45,10 @@ export interface StoreCounts {
   readonly queued: number
   readonly batched: number
   readonly calling: number
-  /** Remote batches by the server's word for their state. */
+  /** By the server's word for their state; `unsent`: it does not have them yet. */
   readonly batches: Readonly<Record<string, number>>
-  readonly oldestQueuedAt: number | undefined
+  /** When the oldest request came, or its batch was cut, that the server does not have yet. */
+  readonly oldestUnsentAt: number | undefined
 }
 
 /**
@@ -84,8 +85,12 @@ export interface GatewayStore {
     tenant: string,
     answer: { readonly status: number; readonly body: string },
   ): Promise<'ended' | 'sent' | 'done' | 'absent'>
+  /** What callers of this replica wait for, as it is on record. */
+  heldBy(replica: string): Promise<readonly string[]>
   /** Hears of requests that are done, whichever replica did it. What is missed while a connection is lost is for `finishedAmong`. */
   onDone(listener: (ids: readonly string[]) => void): () => void
+  /** Hears when the database is there again after it was away: whoever lives had better say so soon. */
+  onReturn(listener: () => void): void
 
   // --- batches
   /** What waits to be batched (`route` is `batch`, `readyAt` is past), by group. */
@@ -179,6 +184,8 @@ export interface GatewayStore {
   /** Says that a replica lives: its waiters hold their requests for so long. */
   heartbeat(replica: string, leaseMs: number): Promise<void>
   leave(replica: string): Promise<void>
+  /** Frees the batches and named leases of replicas that are known to be gone, before their claims end; gives how many batches. */
+  freeGone(): Promise<number>
   /** Takes a named lease for one job at a time. False while another has it. */
   lease(name: string, replica: string, leaseMs: number): Promise<boolean>
   /** What is known of the account's limits of enqueued tokens, read and changed in one transaction. */
@@ -191,7 +198,7 @@ export interface GatewayStore {
 
   // --- after the work
   /** Takes webhooks that are due: for so long nobody else gets them. */
-  dueWebhooks(limit: number, replica: string, leaseMs: number): Promise<readonly DueWebhook[]>
+  dueWebhooks(limit: number, leaseMs: number): Promise<readonly DueWebhook[]>
   /** `nextAt` undefined: it is over, delivered or given up. */
   webhookTried(request: string, nextAt: number | undefined): Promise<void>
   /** Forgets what was done before `beforeMs` (milliseconds since 1970), a bounded number at a time; gives how many requests. */

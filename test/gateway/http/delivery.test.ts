@@ -182,21 +182,28 @@ describe('the heartbeat of a replica', () => {
   function open() {
     const clock = new VirtualClock(0)
     const beats: number[] = []
-    const state = { isAway: false }
+    const state: { isAway: boolean; back: () => void } = { isAway: false, back: () => undefined }
     const warned: string[] = []
+    const said: string[] = []
     const store = {
       heartbeat: async () => {
         if (state.isAway) throw new StoreError('store_unavailable', 'away', { retryable: true })
         beats.push(clock.now())
+        said.push('lives')
       },
       leave: async () => undefined,
+      onReturn: (listener: () => void) => {
+        state.back = listener
+      },
     }
+    const catchUp = async () => void said.push('what was owed')
     const log: Log = {
       info: () => undefined,
       warn: (event) => void warned.push(event),
       error: () => undefined,
     }
-    return { clock, beats, state, warned, heartbeat: new Heartbeat({ store, replica: 'rep_1', clock, log }) }
+    const heartbeat = new Heartbeat({ store, replica: 'rep_1', catchUp, clock, log })
+    return { clock, beats, said, state, warned, heartbeat }
   }
   const turns = async () => {
     for (let turn = 0; turn < 5; turn++) await new Promise(setImmediate)
@@ -216,6 +223,21 @@ describe('the heartbeat of a replica', () => {
     await turns()
     expect(beats).toEqual([0, 10_000, 21_000])
     expect(warned).toEqual(['no_heartbeat'])
+    await heartbeat.close()
+  })
+
+  test('is said at once when the database is back, after what others must know before', async () => {
+    const { clock, beats, said, state, heartbeat } = open()
+    await heartbeat.start()
+    clock.advance(3000)
+    said.splice(0)
+    state.back()
+    await turns()
+    expect(beats).toEqual([0, 3000])
+    expect(said).toEqual(['what was owed', 'lives'])
+    clock.advance(10_000)
+    await turns()
+    expect(beats).toEqual([0, 3000, 13_000])
     await heartbeat.close()
   })
 

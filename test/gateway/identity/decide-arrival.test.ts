@@ -29,6 +29,7 @@ const decided = (arrival: Partial<Arrival>, ...candidates: readonly Candidate[])
   decideArrival(arrivalOf({ fingerprint: 'same', mode: 'sync', claimMs: HOUR, ...arrival }), candidates, NOW)
 
 const NEW = undefined
+const UNSURE = { kind: 'unsure' }
 const joined = (isDone: boolean, id = 'req_known') => ({ kind: 'joined', id, isDone })
 
 describe('a call without a key', () => {
@@ -40,6 +41,13 @@ describe('a call without a key', () => {
     ['is a sample of its own beside one that is waited for', decided({}, known({ isHeld: true })), NEW],
     ['gets the answer that nobody got', decided({}, answered()), joined(true)],
     ['gets the failure that nobody got', decided({}, failed()), joined(true)],
+    ['is not decided while a twin may be waited for', decided({}, known({ mayBeHeld: true })), UNSURE],
+    ['nor while its answer may be on the way', decided({}, answered({ mayBeHeld: true })), UNSURE],
+    [
+      'goes with what is free beside one that may be waited for',
+      decided({}, answered({ id: 'req_other', mayBeHeld: true }), known()),
+      joined(false),
+    ],
     ['does not get what is being delivered', decided({}, answered({ isHeld: true })), NEW],
     ['does not get what was delivered', decided({}, answered({ deliveredAt: NOW - 1 })), NEW],
     ['that polls gets it', decided({ mode: 'poll' }, answered({ deliveredAt: NOW - 1 })), joined(true)],

@@ -256,11 +256,9 @@ export const acceptingContract = (rig: StoreRig) => {
       const [id = ''] = await accepted(store, { fingerprint: 'same' })
       const { number, epoch } = await claimedBatch(store)
       await store.settle(number, epoch, [endOf(id)])
-      expect(await store.dueWebhooks(10, 'rep_1', LONG_MS)).toEqual([])
+      expect(await store.dueWebhooks(10, LONG_MS)).toEqual([])
       await store.accept([same({ webhook: 'https://late' })], NO_LIMITS)
-      expect(await store.dueWebhooks(10, 'rep_1', LONG_MS)).toEqual([
-        { request: id, url: 'https://late', tries: 0 },
-      ])
+      expect(await store.dueWebhooks(10, LONG_MS)).toEqual([{ request: id, url: 'https://late', tries: 0 }])
     })
 
     test('no more wait than may; what is there already is joined all the same', async () => {

@@ -235,6 +235,18 @@ export const batchesContract = (rig: StoreRig) => {
       expect(await store.claim(a?.number ?? 0, 'rep_2', LONG_MS)).toMatchObject({ epoch: 2 })
     })
 
+    test('to cancel it is not put off by whoever had it claimed before', async () => {
+      await using store = await rig.newStore()
+      await accepted(store, {})
+      const { number, epoch } = await claimedBatch(store)
+      await store.askCancel(number, 'deadline')
+      await store.release(number, epoch, (await store.now()) + LONG_MS)
+      expect(numbersOf(await store.dueBatches(9))).toEqual([number])
+      const seen = await store.claim(number, 'rep_2', LONG_MS)
+      await store.release(number, seen?.epoch ?? 0, (await store.now()) + LONG_MS)
+      expect(await store.dueBatches(9)).toEqual([])
+    })
+
     test('the wish of a caller to cancel it goes before that of a deadline', async () => {
       await using store = await rig.newStore()
       await accepted(store, {})
@@ -334,7 +346,7 @@ export const batchesContract = (rig: StoreRig) => {
       expect(await store.remoteBatches('other', { after: 'batch_d', limit: 2 })).toBeUndefined()
       expect(await store.batchByRemoteId('batch_c', 'default')).toMatchObject({ batchId: 'batch_c' })
       expect(await store.batchByRemoteId('batch_c', 'other')).toBeUndefined()
-      expect((await store.counts()).batches).toEqual({ in_progress: 2, validating: 1 })
+      expect((await store.counts()).batches).toEqual({ unsent: 2, in_progress: 2, validating: 1 })
     })
   })
 }

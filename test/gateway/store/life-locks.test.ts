@@ -6,7 +6,7 @@ import type { Arrival } from '../../../src/gateway/domain/arrival.ts'
 import { openStore } from '../../../src/gateway/store/open-store.ts'
 import type { GatewayStore } from '../../../src/gateway/store/store.ts'
 import { type Clock, systemClock } from '../../../src/util/clock.ts'
-import { arrivalOf, LONG_MS, NO_LIMITS } from '../../support/gateway-stores.ts'
+import { ANY_SIZE, arrivalOf, batchNumber, GROUP, LONG_MS, NO_LIMITS } from '../../support/gateway-stores.ts'
 import { startPostgres, type TestPostgres, temporarySchema, withClient } from '../../support/postgres.ts'
 import { startProgram } from '../../support/program.ts'
 import { VirtualClock } from '../../support/virtual-clock.ts'
@@ -78,6 +78,31 @@ test('what a killed replica held is free at once, and what a living one holds is
   expect(await world.near.accept(mine(), NO_LIMITS)).toMatchObject([{ kind: 'new' }])
 })
 
+test('what a replica had claimed that is gone is free before its claim ends; its calls are not', async () => {
+  await using world = await twoReplicas()
+  await world.far.heartbeat('rep_far', LONG_MS)
+  await world.near.heartbeat('rep_near', LONG_MS)
+  const claimed = async (store: GatewayStore, replica: string) => {
+    await store.accept([arrivalOf()], NO_LIMITS)
+    const number = batchNumber(await store.cut(GROUP, ANY_SIZE))
+    await store.claim(number, replica, LONG_MS)
+    return number
+  }
+  const [lost, kept] = [await claimed(world.far, 'rep_far'), await claimed(world.near, 'rep_near')]
+  await world.far.accept([arrivalOf({ route: 'direct' })], NO_LIMITS)
+  expect(await world.far.takeCalls(1, 'rep_far', LONG_MS)).toHaveLength(1)
+  expect(await world.far.lease('litter', 'rep_far', LONG_MS)).toBe(true)
+  expect(await world.near.freeGone()).toBe(0)
+
+  world.line.shut()
+  world.line.cut()
+  await expect.poll(() => world.near.freeGone(), { timeout: 10_000 }).toBe(1)
+  expect(await world.near.claim(lost, 'rep_near', LONG_MS)).toMatchObject({ batch: { phase: 'sealed' } })
+  expect(await world.near.lease('litter', 'rep_near', LONG_MS)).toBe(true)
+  expect(await world.near.claim(kept, 'rep_other', LONG_MS)).toBeUndefined()
+  expect(await world.near.recoverCalls()).toBe(0)
+})
+
 test('a replica whose connection is lost lives on, by its lease', async () => {
   await using world = await twoReplicas()
   await hold(world.far)
@@ -124,5 +149,32 @@ test('a server that starts again after one of its processes crashed has heard no
   process.kill(Number(victim?.pid), 'SIGKILL')
   const kind = await insist(() => kindOfTwin(world.near))
   expect(await world.isHeard()).toBe(true)
-  expect(kind).toBe('new')
+  expect(kind).toBe('unsure')
+})
+
+test('after the server was started nothing is decided by what a replica holds that has not said yet that it lives', async ({
+  skip,
+}) => {
+  const restart = server.restart ?? skip('not our server')
+  await using world = await twoReplicas()
+  await hold(world.far)
+  const back = Promise.withResolvers<void>()
+  world.far.onReturn(() => back.resolve())
+  await restart()
+  expect(await insist(() => kindOfTwin(world.near))).toBe('unsure')
+  expect((await world.near.accept([arrivalOf({ fingerprint: 'other' })], NO_LIMITS))[0]?.kind).toBe('new')
+  // It is asked to say so as soon as it is connected again.
+  await back.promise
+  await world.far.heartbeat('rep_far', LONG_MS)
+  expect(await kindOfTwin(world.near)).toBe('new')
+})
+
+test('what a replica held that was gone before the server was started is free soon', async ({ skip }) => {
+  const restart = server.restart ?? skip('not our server')
+  await using world = await twoReplicas()
+  await hold(world.far)
+  world.line.shut()
+  await restart()
+  expect(await insist(() => kindOfTwin(world.near))).toBe('unsure')
+  await expect.poll(() => kindOfTwin(world.near), { timeout: 25_000 }).toBe('joined')
 })

@@ -46,9 +46,7 @@ export const outcomesContract = (rig: StoreRig) => {
       expect((await allOf(store.lines(number))).map(({ id }) => id)).toEqual([c])
       expect(await store.openBatches()).toMatchObject([{ requests: 3, live: 1 }])
       expect(await store.finishedAmong([c, b, a, 'req_none'])).toHaveLength(2)
-      expect(await store.dueWebhooks(9, 'rep_1', LONG_MS)).toEqual([
-        { request: b, url: 'https://hook', tries: 0 },
-      ])
+      expect(await store.dueWebhooks(9, LONG_MS)).toEqual([{ request: b, url: 'https://hook', tries: 0 }])
     })
 
     test('the first outcome wins: of one call, and of all calls', async () => {
@@ -181,7 +179,7 @@ export const outcomesContract = (rig: StoreRig) => {
       expect((await store.answers([id])).get(id)).toMatchObject({ ...CANCELLED, ending: 'cancelled' })
       expect(await moneyOf(store)).toEqual({ spent: 0, reserved: 0 })
       expect(await store.cut(GROUP, { requests: 9, bytes: 9e9, tokens: 9e9, inputs: 9 })).toBeUndefined()
-      expect(await store.dueWebhooks(9, 'rep_1', LONG_MS)).toHaveLength(1)
+      expect(await store.dueWebhooks(9, LONG_MS)).toHaveLength(1)
     })
 
     test('one that is in a batch ends for its caller; what it costs is charged when it is known', async () => {

@@ -119,15 +119,13 @@ export const sharedContract = (rig: StoreRig) => {
         ids.map((id) => endOf(id)),
       )
       const [a = '', b = ''] = ids
-      expect(await store.dueWebhooks(1, 'rep_1', 0)).toEqual([{ request: a, url: 'https://a', tries: 0 }])
-      expect(await store.dueWebhooks(9, 'rep_1', LONG_MS)).toHaveLength(2)
-      expect(await store.dueWebhooks(9, 'rep_2', LONG_MS)).toEqual([])
+      expect(await store.dueWebhooks(1, 0)).toEqual([{ request: a, url: 'https://a', tries: 0 }])
+      expect(await store.dueWebhooks(9, LONG_MS)).toHaveLength(2)
+      expect(await store.dueWebhooks(9, LONG_MS)).toEqual([])
       await store.webhookTried(a, 5)
       await store.webhookTried(b, undefined)
       await store.webhookTried(b, 5)
-      expect(await store.dueWebhooks(9, 'rep_2', LONG_MS)).toEqual([
-        { request: a, url: 'https://a', tries: 1 },
-      ])
+      expect(await store.dueWebhooks(9, LONG_MS)).toEqual([{ request: a, url: 'https://a', tries: 1 }])
     })
 
     test('what is done and old is forgotten, a few at a time, with all that belongs to it', async () => {
@@ -191,11 +189,25 @@ export const sharedContract = (rig: StoreRig) => {
 
     test('the counts of an empty store', async () => {
       await using store = await rig.newStore()
-      const nothing = { queued: 0, batched: 0, calling: 0, batches: {}, oldestQueuedAt: undefined }
+      const nothing = { queued: 0, batched: 0, calling: 0, batches: {}, oldestUnsentAt: undefined }
       expect(await store.counts()).toEqual(nothing)
       const [id = ''] = await accepted(store, {})
       const { createdAt } = (await store.request(id, 'default')) ?? {}
-      expect(await store.counts()).toEqual({ ...nothing, queued: 1, oldestQueuedAt: createdAt })
+      expect(await store.counts()).toEqual({ ...nothing, queued: 1, oldestUnsentAt: createdAt })
+    })
+
+    test('the counts tell of batches that the server does not have yet', async () => {
+      await using store = await rig.newStore()
+      await accepted(store, {}, {})
+      const { number, epoch } = await claimedBatch(store)
+      const oldestUnsentAt = (await store.openBatches())[0]?.createdAt
+      expect(await store.counts()).toMatchObject({ batched: 2, batches: { unsent: 1 }, oldestUnsentAt })
+      await store.change(number, epoch, { phase: 'remote', batchId: 'batch_1', status: 'in_progress' })
+      expect(await store.counts()).toMatchObject({
+        batched: 2,
+        batches: { in_progress: 1 },
+        oldestUnsentAt: undefined,
+      })
     })
   })
 }

@@ -39,13 +39,11 @@ async function open(answer: (sent: Sent, nth: number) => WebhookEnd | Promise<We
   ) => {
     const { clock, log } = world
     const store = wrap(world.store)
-    const replica = `rep_${senders.size}`
     const sender = new WebhookSender({
       store,
       time: new StoreTime(store, clock),
       clock,
       log,
-      replica,
       secret,
       post,
     })
@@ -65,7 +63,7 @@ async function open(answer: (sent: Sent, nth: number) => WebhookEnd | Promise<We
     for (let rounds = 0; sent.length < count && rounds < 10_000; rounds++) await world.clock.sleep(1_000)
     await world.clock.sleep(1_000)
   }
-  const left = async () => (await world.store.dueWebhooks(100, 'rep_look', 0)).length
+  const left = async () => (await world.store.dueWebhooks(100, 0)).length
   return {
     world,
     sent,

@@ -40,9 +40,10 @@ export interface Figures {
 export interface AuditInput {
   readonly store: StoreSettings
   readonly server: Report
-  /** By serial number from 1; those that are not there got none. */
+  /** Of the calls that were made. */
+  readonly serials: readonly number[]
+  /** By serial number; those that are not there got none. */
   readonly ends: ReadonlyMap<number, End>
-  readonly requests: number
   /** When gateways were killed, by number, in milliseconds since 1970. */
   readonly kills: readonly (readonly number[])[]
   /** Flex and direct calls that one gateway makes at once. */
@@ -85,13 +86,11 @@ class Complaints {
   }
 }
 
-const serials = (requests: number): number[] => Array.from({ length: requests }, (_, index) => index + 1)
-
-function judgeEnds({ ends, requests }: AuditInput, complaints: Complaints) {
+function judgeEnds({ ends, serials }: AuditInput, complaints: Complaints) {
   const wrong = [...ends].filter(([, end]) => end.startsWith('wrong'))
-  const missing = serials(requests).filter((serial) => !ends.has(serial))
+  const missing = serials.filter((serial) => !ends.has(serial))
   return {
-    calls: requests,
+    calls: serials.length,
     answered: [...ends.values()].filter((end) => end === 'answered').length,
     refused: [...ends.values()].filter((end) => end === 'refused').length,
     unanswered: complaints.each('never answered', missing),
@@ -112,8 +111,8 @@ interface Journey {
 /** A batch that ended otherwise gave back what it had not answered. */
 const COMPLETED = 'completed'
 
-function judgeSent({ server, requests }: AuditInput, complaints: Complaints) {
-  const journeys = journeysOf(server, requests)
+function judgeSent({ server, serials }: AuditInput, complaints: Complaints) {
+  const journeys = journeysOf(server, serials)
   const again = journeys.filter(({ statuses }) => statuses.length > 1)
   const [twice, resent] = split(again, ({ statuses }) => statuses.slice(0, -1).includes(COMPLETED))
   const both = journeys.filter(({ statuses, calls }) => statuses.length > 0 && calls.length > 0)
@@ -135,13 +134,13 @@ function judgeSent({ server, requests }: AuditInput, complaints: Complaints) {
   }
 }
 
-function journeysOf({ batches, calls }: Report, requests: number): Journey[] {
+function journeysOf({ batches, calls }: Report, serials: readonly number[]): Journey[] {
   const statuses = Map.groupBy(
     batches.flatMap(({ status, serials: all }) => all.map((serial) => ({ serial, status }))),
     ({ serial }) => serial,
   )
   const direct = Map.groupBy(calls, ({ serial }) => serial)
-  return serials(requests).map((serial) => ({
+  return serials.map((serial) => ({
     serial,
     statuses: statuses.get(serial)?.map(({ status }) => status) ?? [],
     calls: direct.get(serial) ?? [],
@@ -178,12 +177,13 @@ function judgeCalls({ server, kills, concurrency }: AuditInput, complaints: Comp
   }
 }
 
-async function judgeBooks({ store, requests }: AuditInput, complaints: Complaints) {
+async function judgeBooks({ store, serials }: AuditInput, complaints: Complaints) {
   const unsound = complaints.each('in the books', await unsoundBooks(store))
   const books = await readBooks(store, readAll)
   const stored = Map.groupBy(books.answers, (text) => serialIn(text) ?? 0)
   const twice = [...stored].filter(([, texts]) => texts.length > 1)
-  if (stored.size !== requests) complaints.each('requests on record', [`${stored.size} of ${requests}`])
+  if (stored.size !== serials.length)
+    complaints.each('requests on record', [`${stored.size} of ${serials.length}`])
   return {
     stored: books.requests,
     storedTwice: complaints.each(

@@ -5,25 +5,25 @@ import type { StoreSettings } from '../../../src/gateway/store/open-store.ts'
 import { readBooks } from '../../support/gateway-books.ts'
 import { freePort } from '../../support/gateway-process.ts'
 import { startPostgres } from '../../support/postgres.ts'
-import { randomFrom } from '../../support/random.ts'
 import { type Audit, auditGateways } from './audit.ts'
 import { callUntilAnswered, type End } from './callers.ts'
 import { type EmulatorProcess, startEmulator } from './emulator.ts'
 import { Pace } from './pace.ts'
 import { Replica } from './replica.ts'
 import { Stall } from './stall.ts'
-import { planStrikes } from './strikes.ts'
+import type { Strike } from './strikes.ts'
 import { type MortalDatabase, Striking } from './striking.ts'
+import { askOf, isBatched } from './workload.ts'
 
 export interface GatewayCampaign {
   /** Two gateways on a PostgreSQL, or one on SQLite, whose file nobody kills. */
   readonly store: 'postgres' | 'sqlite'
   /** An empty folder. */
   readonly folder: string
-  readonly seed: number
   readonly requests: number
-  readonly kills: number
-  readonly databaseKills: number
+  readonly strikes: readonly Strike[]
+  /** Some go by flex and direct calls. */
+  readonly hasCalls: boolean
   /** Between the beginnings of two calls, in milliseconds. */
   readonly gapMs: number
   readonly say: (text: string) => void
@@ -76,7 +76,8 @@ export async function killGateways(given: GatewayCampaign): Promise<KilledGatewa
     }),
   )
   await using _ = { [Symbol.asyncDispose]: () => end(replicas) }
-  const world = { campaign, place, emulator, replicas }
+  const serials = serialsOf(campaign)
+  const world = { campaign, place, emulator, replicas, serials }
   const { ends, striking } = await strikeAndCall(world)
   await untilClean(world)
   await Promise.all(replicas.map((replica) => replica.stop()))
@@ -85,7 +86,7 @@ export async function killGateways(given: GatewayCampaign): Promise<KilledGatewa
     store: place.settings,
     server,
     ends,
-    requests: campaign.requests,
+    serials,
     kills: replicas.map(({ kills }) => kills),
     concurrency: CONCURRENCY,
     crashes: replicas.flatMap(({ crashes }) => crashes),
@@ -141,13 +142,20 @@ interface World {
   readonly place: Place
   readonly emulator: EmulatorProcess
   readonly replicas: readonly Replica[]
+  readonly serials: readonly number[]
 }
 
-async function strikeAndCall({ campaign, place, emulator, replicas }: World) {
-  const { requests, kills, databaseKills, gapMs, seed, say } = campaign
+function serialsOf({ requests, hasCalls }: GatewayCampaign): readonly number[] {
+  const serials: number[] = []
+  for (let serial = 1; serials.length < requests; serial++)
+    if (hasCalls || isBatched(askOf(serial))) serials.push(serial)
+  return serials
+}
+
+async function strikeAndCall({ campaign, place, emulator, replicas, serials }: World) {
+  const { strikes, gapMs, say } = campaign
   await Promise.all(replicas.map((replica) => replica.start()))
   const striking = new Striking({ replicas, emulator, database: place.database, say })
-  const plan = { replicas: replicas.length, kills, databaseKills, calls: requests }
   const pace = new Pace({ gapMs, mostAtOnce: MOST_AT_ONCE })
   const urls = replicas.map(({ url }) => url)
   const ends = new Map<number, End>()
@@ -160,12 +168,12 @@ async function strikeAndCall({ campaign, place, emulator, replicas }: World) {
     stall.goesOn()
     if (end !== undefined) ends.set(serial, end)
   }
-  const calls = Array.from({ length: requests }, (_, index) => pace.run(() => call(index + 1)))
+  const calls = serials.map((serial) => pace.run(() => call(serial)))
   const progress = setInterval(() => say(`${pace.begun} calls, ${ends.size} answered`), PROGRESS_MS)
-  await Promise.all([striking.run(planStrikes(plan, randomFrom(seed)), pace), ...calls])
+  await Promise.all([striking.run(strikes, pace), ...calls])
   stall.end()
   clearInterval(progress)
-  say(`${ends.size} of ${requests} calls have their answers`)
+  say(`${ends.size} of ${serials.length} calls have their answers`)
   return { ends, striking }
 }
 

@@ -1,6 +1,8 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import { randomFrom } from '../../support/random.ts'
 import { killGateways } from './campaign.ts'
+import { planStrikes } from './strikes.ts'
 import { renderKilledGateways } from './table.ts'
 
 export interface GatewayRun {
@@ -20,24 +22,28 @@ const SQLITE_KILLS_SHARE = 0.3
 
 /** Gateways on PostgreSQL, then one on SQLite. Prints what came of it; gives whether all is as it must be. */
 export async function runGatewayKills(run: GatewayRun): Promise<boolean> {
-  const { requests, kills, databaseKills } = run
-  const sqliteKills = Math.ceil(kills * SQLITE_KILLS_SHARE)
+  const { requests, kills, databaseKills, say } = run
+  const random = randomFrom(run.seed)
+  const few = { requests: Math.ceil(requests * SQLITE_SHARE), kills: Math.ceil(kills * SQLITE_KILLS_SHARE) }
   const profiles = [
-    { store: 'postgres' as const, requests, kills, databaseKills, strikes: kills + databaseKills },
-    {
-      store: 'sqlite' as const,
-      requests: Math.ceil(requests * SQLITE_SHARE),
-      kills: sqliteKills,
-      databaseKills: 0,
-      strikes: sqliteKills,
-    },
-  ]
+    { store: 'postgres', replicas: 2, requests, kills, databaseKills },
+    { store: 'sqlite', replicas: 1, ...few, databaseKills: 0 },
+  ] as const
   let isSound = true
-  for (const { strikes, ...profile } of profiles) {
-    const folder = join(run.folder, profile.store)
+  for (const { store, ...plan } of profiles) {
+    const folder = join(run.folder, store)
     await mkdir(folder)
-    const gapMs = (strikes * BETWEEN_STRIKES_MS) / profile.requests
-    const killed = await killGateways({ ...run, ...profile, folder, gapMs })
+    const strikes = planStrikes({ ...plan, calls: plan.requests }, random)
+    const gapMs = (strikes.length * BETWEEN_STRIKES_MS) / plan.requests
+    const killed = await killGateways({
+      store,
+      requests: plan.requests,
+      strikes,
+      folder,
+      gapMs,
+      hasCalls: true,
+      say,
+    })
     process.stdout.write(`\n${renderKilledGateways(killed)}\n`)
     isSound &&= killed.violations.length === 0
   }

@@ -18,11 +18,12 @@ export async function askBySdk(ask: Ask, addresses: Addresses, signal: AbortSign
     apiKey: 'any',
     baseURL: 'http://gateway/v1',
     maxRetries: MOST_RETRIES,
-    timeout: chanceOf(`patience of ${ask.serial}`) < IMPATIENT ? IMPATIENT_MS : PATIENT_MS,
     fetch: Object.assign(addresses.fetch, { Response }),
   })
+  // The package tells a server of the timeout of a call, and not of one that a client is made with.
+  const timeout = chanceOf(`patience of ${ask.serial}`) < IMPATIENT ? IMPATIENT_MS : PATIENT_MS
   try {
-    const text = await answerOf(client, ask, { headers: headersOf(ask), signal })
+    const text = await answerOf(client, ask, { headers: headersOf(ask), signal, timeout })
     return text === undefined ? { kind: 'broken', why: 'the stream ended early' } : { kind: 'answer', text }
   } catch (error) {
     return gotOf(error)
@@ -32,6 +33,7 @@ export async function askBySdk(ask: Ask, addresses: Addresses, signal: AbortSign
 interface CallOptions {
   readonly headers: Record<string, string>
   readonly signal: AbortSignal
+  readonly timeout: number
 }
 
 /** Undefined for a stream that ends too early. */

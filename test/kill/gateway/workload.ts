@@ -66,9 +66,13 @@ export function askOf(serial: number): Ask {
     urgency,
     isRefused: chance('refusal') < REFUSED,
     // Only where no answer can be there by then: it would be lost on the way, and the same call is a new one.
-    isCutOff: (urgency === 'none' || urgency === 'later') && chance('cut') < CUT_OFF,
+    isCutOff: isBatched({ urgency }) && chance('cut') < CUT_OFF,
   }
 }
+
+/** It goes by batch, whatever happens to others. */
+export const isBatched = ({ urgency }: Pick<Ask, 'urgency'>): boolean =>
+  urgency === 'none' || urgency === 'later'
 
 function drawn<Value>(shares: Shares<Value>, chance: number): Value {
   let sum = 0

@@ -57,7 +57,7 @@ export function lastWord(answer: CallAnswer): LastWord {
     return { ending: 'failed', ...failureAnswer(lostFailure(answer.error)), requestId: undefined }
   const { reply, outcome } = answer
   const { requestId, text, status } = reply
-  if (outcome.kind === 'reply') return { ending: 'succeeded', status, body: text, requestId }
+  if (outcome.kind === 'reply') return { ending: 'succeeded', status: 200, body: text, requestId }
   return { ending: 'failed', ...failureAnswer(saidOf(outcome.failure, status), rawObject(text)), requestId }
 }
 

@@ -5,6 +5,7 @@ import { comeBack, HttpError, STAY_AWAY } from '../http-error.ts'
 export type Accepted = Extract<Acceptance, { readonly kind: 'new' | 'joined' | 'cached' }>
 
 const FULL_SECONDS = 30
+const UNSURE_SECONDS = 1
 const usd = (nano: number): string => `${(nano / 1e9).toFixed(2)} USD`
 
 /** What was accepted. Throws `HttpError` for what was not: nothing of it was stored. */
@@ -25,6 +26,13 @@ export function acceptedOf(acceptance: Acceptance): Accepted {
       )
     case 'unwanted':
       throw new HttpError(499, 'caller_gone', 'The caller went away before the request was put on record.')
+    case 'unsure':
+      throw new HttpError(
+        503,
+        'database_restarted',
+        'The database was started a moment ago, and it is not known yet whether somebody waits for the same call. Send the request again.',
+        { headers: comeBack(UNSURE_SECONDS) },
+      )
     case 'full':
       throw new HttpError(
         429,

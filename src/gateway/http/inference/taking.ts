@@ -35,6 +35,8 @@ export interface TakingParts {
   readonly intake: Intake
   readonly room: WaitingRoom
   readonly releases: Releases
+  /** It is not known what became of a call: what it went with may be held for nobody. */
+  readonly onDoubt: () => void
   readonly bodies: BodyBudget
   readonly refusedModels: Remembered<RefusedModels>
   readonly advice: RouteAdvice
@@ -124,7 +126,7 @@ export class Taking {
     arrival: Arrival,
     line: ClientLine,
   ): Promise<{ readonly accepted: Accepted; readonly waiter: Waiter | undefined }> {
-    const { room, intake, releases } = this.#parts
+    const { room, intake, releases, onDoubt } = this.#parts
     const early = arrival.holder === undefined ? undefined : room.enter(arrival.id)
     try {
       if (releases.isBehind) await releases.catchUp()
@@ -134,7 +136,10 @@ export class Taking {
     } catch (error) {
       if (early) room.forget(early)
       // It may be on record after all, and would be held for nobody.
-      if (NightshiftError.is(error) && error.code === 'in_doubt') releases.owe(arrival.id, 'letGo')
+      if (NightshiftError.is(error) && error.code === 'in_doubt') {
+        releases.owe(arrival.id, 'letGo')
+        onDoubt()
+      }
       throw error
     }
   }

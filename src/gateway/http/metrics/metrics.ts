@@ -119,17 +119,20 @@ function metric(
 }
 
 function storeLines(
-  { queued, batched, calling, batches, oldestQueuedAt }: StoreCounts,
+  { queued, batched, calling, batches, oldestUnsentAt }: StoreCounts,
   nowMs: number,
 ): string[] {
   const states = Object.entries({ queued, batched, calling })
-  const age = oldestQueuedAt === undefined ? 0 : Math.max(0, nowMs - oldestQueuedAt) / 1000
+  const age = oldestUnsentAt === undefined ? 0 : Math.max(0, nowMs - oldestUnsentAt) / 1000
   return [
     ...metric('requests', 'gauge', 'Requests that are not done.', (name) =>
       states.map(([state, count]) => `${name}${labelText({ state })} ${count}`),
     ),
-    ...metric('batches', 'gauge', "Batches at the server, by the server's word for their state.", (name) =>
-      Object.entries(batches).map(([status, count]) => `${name}${labelText({ status })} ${count}`),
+    ...metric(
+      'batches',
+      'gauge',
+      "Batches that are not done, by the server's word for their state.",
+      (name) => Object.entries(batches).map(([status, count]) => `${name}${labelText({ status })} ${count}`),
     ),
     ...metric('queue_age_seconds', 'gauge', 'Age of the oldest request that waits to be sent.', (name) => [
       `${name} ${age}`,

@@ -49,6 +49,10 @@ export class WaitingRoom {
     return this.#held
   }
 
+  has(id: string): boolean {
+    return this.#waiters.has(id)
+  }
+
   enter(id: string): Waiter {
     this.#parts.releases.keep(id)
     const waiter = new Waiter(id, this.#alarm)
