@@ -243,15 +243,15 @@ describe('files of newer versions', () => {
     const rig = harness()
     const path = join(rig.dir, `${NAME}_state.json`)
     mkdirSync(rig.dir, { recursive: true })
-    writeFileSync(path, JSON.stringify({ version: 2, nightshift: '0.4.0', seq: 1 }))
+    writeFileSync(path, JSON.stringify({ version: 2, nightshift: '9.0.0', seq: 1 }))
     const before = await contentsOf(rig.dir)
-    const named = `${path} has version 2, which needs Nightshift 0.4.0 or later; this is ${VERSION}.`
+    const named = `${path} has version 2, which needs Nightshift 9.0.0 or later; this is ${VERSION}.`
     await expect(new Ten(rig.options()).run()).rejects.toMatchObject(refusal(named)[0] ?? {})
     writeFileSync(path, JSON.stringify({ version: 2 }))
     await expect(new Ten(rig.options()).run()).rejects.toMatchObject(
       refusal('needs a newer Nightshift')[0] ?? {},
     )
-    writeFileSync(path, JSON.stringify({ version: 2, nightshift: '0.4.0', seq: 1 }))
+    writeFileSync(path, JSON.stringify({ version: 2, nightshift: '9.0.0', seq: 1 }))
     expect(await contentsOf(rig.dir)).toEqual(before)
     expect(rig.seen).toEqual([])
   })
