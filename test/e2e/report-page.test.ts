@@ -193,7 +193,7 @@ describe('the report in a browser', () => {
     })
   })
 
-  test('of a huge task is drawn whole', async () => {
+  test('of a huge task is drawn whole', { timeout: 120_000 }, async () => {
     const rig = harness()
     writeBigTask(rig.dir, { batches: 5_000, requestsPerBatch: 20 })
     const path = await pageOf(rig, 'huge')

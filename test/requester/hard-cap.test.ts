@@ -195,7 +195,8 @@ async function live(life: Life): Promise<void> {
   let dir = world.rig.dir
   let most = 0
   for (const { capShare, crashAt, acted, ...ways } of life.runs) {
-    const capNanoUsd = Math.round(capShare * total)
+    // Of nothing at all nobody could say that it was kept.
+    const capNanoUsd = Math.max(1, Math.round(capShare * total))
     const over = { ...common, ...ways, taskDir: dir, maxSpend: capNanoUsd / 1e9 }
     const fromSeq = lastSeq(dir)
     most = Math.max(most, capNanoUsd)
