@@ -62,7 +62,8 @@ function asker(options: BatchLimitsOptions, signal?: AbortSignal): (after?: stri
   return async (after) => {
     const query = { limit: PAGE_SIZE, ...(after !== undefined && { after }) }
     const failed = { what: `GET ${path}`, signal, secrets: [adminKey], nowMs: clock.now() }
-    const reply = await client.get(path, { query, ...patience }).catch((error: unknown): never => {
+    const sdk = await client()
+    const reply = await sdk.get(path, { query, ...patience }).catch((error: unknown): never => {
       throw toRemoteError(error, failed)
     })
     const parsed = pageSchema.safeParse(reply)

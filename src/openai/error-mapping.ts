@@ -1,4 +1,5 @@
-import { APIConnectionError, APIConnectionTimeoutError, APIError, APIUserAbortError } from 'openai'
+// Not from the package's own name, with which all of it would be loaded before there is anything to send.
+import { APIConnectionError, APIConnectionTimeoutError, APIError, APIUserAbortError } from 'openai/core/error'
 import { refusalOf } from '../batch/refusals.ts'
 import { errorText, RemoteError } from '../errors.ts'
 

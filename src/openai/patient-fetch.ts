@@ -1,5 +1,3 @@
-import { Agent, fetch } from 'undici'
-
 /** One POST of JSON text, and what of its answer a direct call needs. */
 export interface PostInit {
   readonly headers: Iterable<readonly [string, string]>
@@ -20,10 +18,17 @@ export type Post = (url: string, init: PostInit) => Promise<PostAnswer>
  * would be paid and not heard. How long to wait is said by the signal alone. Redirects are answers.
  */
 export function patientPost(): Post {
-  let agent: Agent | undefined
-  return (url, { headers, body, signal }) => {
-    agent ??= new Agent({ headersTimeout: 0, bodyTimeout: 0 })
-    const init = { method: 'POST', headers: Object.fromEntries(headers), body, signal, dispatcher: agent }
+  let loaded: ReturnType<typeof loadPatient> | undefined
+  return async (url, { headers, body, signal }) => {
+    loaded ??= loadPatient()
+    const { fetch, dispatcher } = await loaded
+    const init = { method: 'POST', headers: Object.fromEntries(headers), body, signal, dispatcher }
     return fetch(url, { ...init, redirect: 'manual' })
   }
+}
+
+/** Loaded by the first call: it takes 10 MB, which who calls nothing directly does not need. */
+async function loadPatient() {
+  const { Agent, fetch } = await import('undici')
+  return { fetch, dispatcher: new Agent({ headersTimeout: 0, bodyTimeout: 0 }) }
 }

@@ -1,4 +1,3 @@
-import type OpenAI from 'openai'
 import { z } from 'zod'
 import type {
   CreateBatchRequest,
@@ -12,7 +11,7 @@ import type {
 import { errorText, RemoteError, StateError } from '../errors.ts'
 import { type Clock, systemClock } from '../util/clock.ts'
 import type { Fetch } from '../util/fetch.ts'
-import { connect, type OpenAIRemoteApiOptions } from './client.ts'
+import { type Connection, connect, type OpenAIRemoteApiOptions } from './client.ts'
 import { Deadline, timerMs } from './deadline.ts'
 import {
   badReplyError,
@@ -50,7 +49,7 @@ const filePageSchema = pageSchema(fileSchema)
 /** The `RemoteApi` port over the `openai` client. Making one does no input or output. */
 export class OpenAIRemoteApi implements RemoteApi {
   readonly fingerprint: string
-  readonly #client: OpenAI
+  readonly #client: Connection['client']
   readonly #post: Post
   readonly #apiKey: string
   readonly #timeoutMs: number
@@ -71,14 +70,14 @@ export class OpenAIRemoteApi implements RemoteApi {
     const { body, contentType } = await openUpload(request)
     const timeout = timerMs(this.#timeoutMs + body.size / SLOWEST_UPLOAD_BYTES_PER_MS)
     const headers = { 'content-type': contentType }
-    return this.#json('POST /files', signal, fileSchema, () =>
-      this.#client.post('/files', { body, headers, signal, timeout, maxRetries: 0, ...UNBUFFERED }),
+    return this.#json('POST /files', signal, fileSchema, async () =>
+      (await this.#client()).post('/files', { body, headers, signal, timeout, maxRetries: 0, ...UNBUFFERED }),
     )
   }
 
   async createBatch(request: CreateBatchRequest, signal?: AbortSignal): Promise<WireBatch> {
-    return this.#json('POST /batches', signal, wholeBatchSchema, () =>
-      this.#client.batches.create(
+    return this.#json('POST /batches', signal, wholeBatchSchema, async () =>
+      (await this.#client()).batches.create(
         {
           input_file_id: request.inputFileId,
           endpoint: request.endpoint,
@@ -92,8 +91,8 @@ export class OpenAIRemoteApi implements RemoteApi {
   }
 
   async retrieveBatch(id: string, signal?: AbortSignal): Promise<WireBatch> {
-    return this.#json(`GET /batches/${id}`, signal, wholeBatchSchema, () =>
-      this.#client.batches.retrieve(id, this.#patient(signal)),
+    return this.#json(`GET /batches/${id}`, signal, wholeBatchSchema, async () =>
+      (await this.#client()).batches.retrieve(id, this.#patient(signal)),
     )
   }
 
@@ -102,8 +101,8 @@ export class OpenAIRemoteApi implements RemoteApi {
   }
 
   async cancelBatch(id: string, signal?: AbortSignal): Promise<WireBatch> {
-    return this.#json(`POST /batches/${id}/cancel`, signal, wholeBatchSchema, () =>
-      this.#client.batches.cancel(id, this.#patient(signal)),
+    return this.#json(`POST /batches/${id}/cancel`, signal, wholeBatchSchema, async () =>
+      (await this.#client()).batches.cancel(id, this.#patient(signal)),
     )
   }
 
@@ -112,8 +111,8 @@ export class OpenAIRemoteApi implements RemoteApi {
   }
 
   async retrieveFile(id: string, signal?: AbortSignal): Promise<WireFile> {
-    return this.#json(`GET /files/${id}`, signal, fileSchema, () =>
-      this.#client.files.retrieve(id, this.#patient(signal)),
+    return this.#json(`GET /files/${id}`, signal, fileSchema, async () =>
+      (await this.#client()).files.retrieve(id, this.#patient(signal)),
     )
   }
 
@@ -122,7 +121,7 @@ export class OpenAIRemoteApi implements RemoteApi {
     const what = `GET /files/${id}/content`
     const deadline = new Deadline(this.#timeoutMs, signal)
     try {
-      const response = await this.#client.files.content(id, this.#patient(deadline.signal))
+      const response = await (await this.#client()).files.content(id, this.#patient(deadline.signal))
       return this.#pieces(response, deadline, what, signal)
     } catch (error) {
       deadline[Symbol.dispose]()
@@ -132,8 +131,8 @@ export class OpenAIRemoteApi implements RemoteApi {
 
   async deleteFile(id: string, signal?: AbortSignal): Promise<'deleted' | 'absent'> {
     try {
-      await this.#json(`DELETE /files/${id}`, signal, deletedSchema, () =>
-        this.#client.files.delete(id, this.#patient(signal)),
+      await this.#json(`DELETE /files/${id}`, signal, deletedSchema, async () =>
+        (await this.#client()).files.delete(id, this.#patient(signal)),
       )
       return 'deleted'
     } catch (error) {
@@ -170,8 +169,8 @@ export class OpenAIRemoteApi implements RemoteApi {
     }
   }
 
-  #build({ endpoint, bodyText, timeoutMs }: DirectCall) {
-    return this.#client.buildRequest({
+  async #build({ endpoint, bodyText, timeoutMs }: DirectCall) {
+    return (await this.#client()).buildRequest({
       method: 'post',
       path: endpoint.slice('/v1'.length),
       // The SDK leaves a string alone only when its content type is given.
@@ -210,8 +209,8 @@ export class OpenAIRemoteApi implements RemoteApi {
     schema: z.ZodType<T>,
     signal?: AbortSignal,
   ): Promise<T> {
-    return this.#json(`GET ${path}`, signal, schema, () =>
-      this.#client.get(path, { query, ...this.#patient(signal) }),
+    return this.#json(`GET ${path}`, signal, schema, async () =>
+      (await this.#client()).get(path, { query, ...this.#patient(signal) }),
     )
   }
 

@@ -1,19 +1,20 @@
 import { join } from 'node:path'
 import { temporaryDatabase } from '../support/postgres.ts'
+import { type AcceptClient, startAcceptClient } from './accept-client.ts'
 import type { BenchOptions } from './batch-path.ts'
 import { noteOnDisk } from './disk.ts'
 import { count, type Findings, median, microseconds, noteOnLoad, times, type Verdict } from './figures.ts'
 import { startBare, startGateway } from './gateway-server.ts'
 import { startDurablePostgres } from './postgres-server.ts'
 import type { ProbedServer } from './probed-server.ts'
-import { newFolder, runMeasured, startServer } from './processes.ts'
-import type { AcceptOrder } from './programs/accept-client.ts'
+import { newFolder, startServer } from './processes.ts'
 
 /** Half of the bare server's rate is twice its time for each call. */
 const MOST_TIMES = 2
 const CONNECTIONS = [64, 256]
-/** Until both servers are compiled. */
-const WARM_UP_CALLS = 5000
+/** Until what is called often is compiled, in both servers and in the client. */
+const WARM_UP_CALLS = 15_000
+const CALLS_AT_A_TURN = 2000
 /** Rates of the same server that differ by more than this say more of the machine than of the server. */
 const MOST_SPREAD = 1.25
 const LEAST_ROUNDS = 3
@@ -75,7 +76,6 @@ async function measureAll(postgres: string | undefined, options: BenchOptions): 
   return measurements
 }
 
-/** Rounds by turns: what else the machine does meets both. Each has a new gateway, with nothing in its store. */
 async function measure(setting: Setting, options: BenchOptions): Promise<Measurement> {
   const rounds: Round[] = []
   for (let round = 1; round <= options.rounds; round++) {
@@ -84,36 +84,65 @@ async function measure(setting: Setting, options: BenchOptions): Promise<Measure
     options.say(
       `gateway on ${store}, ${count(calls)} calls on ${connections} connections, round ${round} of ${options.rounds}`,
     )
-    rounds.push({ bare: await runBare(setting), gateway: await runGateway(setting, options) })
+    rounds.push(await measureRound(setting, options))
   }
   return { setting, rounds }
 }
 
-async function runBare(setting: Setting): Promise<Taken> {
-  await using server = await startBare()
-  return await callAll(server, setting)
-}
-
-async function runGateway(setting: Setting, { profile }: BenchOptions): Promise<Taken> {
+/** Both servers anew, the gateway with nothing in its store, called by turns: what else the machine does meets both. */
+async function measureRound(setting: Setting, { profile }: BenchOptions): Promise<Round> {
   await using folder = await newFolder()
   await using upstream = await startServer('emulator-server', [join(folder.path, 'emulator')])
   await using database =
     setting.postgres === undefined ? undefined : await temporaryDatabase({ url: setting.postgres })
   const order = { folder: folder.path, upstream, flags: FLAGS, postgres: database?.url, profile }
-  await using server = await startGateway(order)
-  return await callAll(server, setting)
+  await using bare = await startBare()
+  await using gateway = await startGateway(order)
+  await using client = startAcceptClient()
+  const turns = new Turns(client, setting.connections)
+  await turns.take({ bare, gateway }, WARM_UP_CALLS)
+  return await turns.take({ bare, gateway }, setting.calls)
 }
 
-async function callAll(server: ProbedServer, { connections, calls }: Setting): Promise<Taken> {
-  await makeCalls({ url: server.url, connections, first: 0, calls: WARM_UP_CALLS })
-  const before = await server.used()
-  const { work } = await makeCalls({ url: server.url, connections, first: WARM_UP_CALLS, calls })
-  const after = await server.used()
-  return { cpu: after.cpuSeconds - before.cpuSeconds, wall: work.wallSeconds }
+interface Servers {
+  readonly bare: ProbedServer
+  readonly gateway: ProbedServer
 }
 
-const makeCalls = (order: AcceptOrder) =>
-  runMeasured({ program: 'accept-client', order, server: undefined, requests: order.calls })
+class Turns {
+  readonly #client: AcceptClient
+  readonly #connections: number
+  #first = 0
+
+  constructor(client: AcceptClient, connections: number) {
+    this.#client = client
+    this.#connections = connections
+  }
+
+  /** Calls each of both so often, in turns, and gives what it took in all. */
+  async take({ bare, gateway }: Servers, calls: number): Promise<Round> {
+    let round: Round = { bare: NOTHING, gateway: NOTHING }
+    for (let left = calls; left > 0; left -= CALLS_AT_A_TURN) {
+      const turn = Math.min(left, CALLS_AT_A_TURN)
+      round = {
+        bare: sum(round.bare, await this.#call(bare, turn)),
+        gateway: sum(round.gateway, await this.#call(gateway, turn)),
+      }
+    }
+    return round
+  }
+
+  async #call(server: ProbedServer, calls: number): Promise<Taken> {
+    const before = await server.used()
+    const order = { url: server.url, connections: this.#connections, calls, first: this.#first }
+    this.#first += calls
+    const wall = await this.#client.call(order)
+    return { cpu: (await server.used()).cpuSeconds - before.cpuSeconds, wall }
+  }
+}
+
+const NOTHING: Taken = { cpu: 0, wall: 0 }
+const sum = (one: Taken, other: Taken): Taken => ({ cpu: one.cpu + other.cpu, wall: one.wall + other.wall })
 
 /** Of what each round found, the median: its two servers ran right after each other. */
 const timesOf = (rounds: readonly Round[], what: keyof Taken): number =>

@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { z } from 'zod'
 import { type NodeProgram, startNode } from './processes.ts'
+import { ask } from './talk.ts'
 
 const usedSchema = z.object({
   /** User and system time since its start, in seconds. */
@@ -18,20 +19,21 @@ export interface ProbedServer extends AsyncDisposable {
   used(): Promise<Used>
 }
 
+const PROBE = ['--import', new URL('programs/probe.ts', import.meta.url).href]
+
 /** Starts a server, and waits for the line in which it tells its address. */
 export async function startProbed(program: NodeProgram): Promise<ProbedServer> {
-  const { child, stdout } = startNode({ ...program, isProbed: true })
+  const { child, stdout } = startNode({
+    ...program,
+    flags: [...PROBE, ...(program.flags ?? [])],
+    hasChannel: true,
+  })
   const closed = once(child, 'close')
   const url = await Promise.race([addressOf(stdout), closed.then(() => undefined)])
   if (url === undefined) throw new Error(`${program.file} ended before it served`)
   return {
     url,
-    used: async () => {
-      const told = once(child, 'message')
-      child.send('used')
-      const [used] = await told
-      return usedSchema.parse(used)
-    },
+    used: async () => usedSchema.parse(await ask(child, {})),
     [Symbol.asyncDispose]: async () => {
       child.kill('SIGTERM')
       await closed

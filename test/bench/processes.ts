@@ -29,8 +29,8 @@ export interface NodeProgram {
   readonly flags?: readonly string[]
   /** Where its standard error goes: an open file. Default: that of the benchmark. */
   readonly log?: number
-  /** Tells what it has used when it is asked, see `programs/probe.ts`. */
-  readonly isProbed?: boolean
+  /** It can be asked, see `talk.ts`. @default false */
+  readonly hasChannel?: boolean
 }
 
 export interface StartedNode {
@@ -38,12 +38,10 @@ export interface StartedNode {
   readonly stdout: Readable
 }
 
-const PROBE = ['--import', new URL('programs/probe.ts', import.meta.url).href]
-
 /** Node reads TypeScript by itself: no loader costs time in what is measured, and profiles name the source's lines. */
 export function startNode(program: NodeProgram): StartedNode {
-  const { file, args = [], env = {}, flags = [], log = 'inherit', isProbed = false } = program
-  const child = spawn(process.execPath, [...(isProbed ? PROBE : []), ...flags, file, ...args], {
+  const { file, args = [], env = {}, flags = [], log = 'inherit', hasChannel = false } = program
+  const child = spawn(process.execPath, [...flags, file, ...args], {
     env: {
       PATH: process.env.PATH,
       HOME: process.env.HOME,
@@ -51,7 +49,7 @@ export function startNode(program: NodeProgram): StartedNode {
       WANDB_MODE: 'disabled',
       ...env,
     },
-    stdio: isProbed ? ['ignore', 'pipe', log, 'ipc'] : ['ignore', 'pipe', log],
+    stdio: hasChannel ? ['ignore', 'pipe', log, 'ipc'] : ['ignore', 'pipe', log],
   })
   running.add(child)
   child.once('close', () => running.delete(child))

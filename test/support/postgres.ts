@@ -9,25 +9,23 @@ export interface TestPostgres {
   readonly url: string
   /** Ends it at once, as a power cut does, and starts it again; only of a server of our own. */
   readonly restart: (() => Promise<void>) | undefined
-  /** Kills its first process with SIGKILL, at which the others end; gives what starts it again, on the same data and port. Only of a server of our own. */
-  readonly kill: (() => Promise<() => Promise<void>>) | undefined
   [Symbol.asyncDispose](): Promise<void>
 }
 
 /** The server that `TEST_POSTGRES_URL` names, or one of our own, which is gone when it is disposed of. */
 export async function startPostgres(): Promise<TestPostgres> {
   const given = process.env.TEST_POSTGRES_URL
-  if (given)
-    return {
-      url: given,
-      restart: undefined,
-      kill: undefined,
-      [Symbol.asyncDispose]: () => Promise.resolve(),
-    }
-  return await startOwn()
+  if (given) return { url: given, restart: undefined, [Symbol.asyncDispose]: () => Promise.resolve() }
+  return await startOwnPostgres()
 }
 
-async function startOwn(): Promise<TestPostgres> {
+export interface OwnPostgres extends TestPostgres {
+  /** Kills its first process with SIGKILL, at which the others end; gives what starts it again, on the same data and port. */
+  kill(): Promise<() => Promise<void>>
+}
+
+/** A server of our own, whatever the environment says. */
+export async function startOwnPostgres(): Promise<OwnPostgres> {
   const server = await makePostgresServer(await freePort())
   await server.start()
   return {

@@ -1,6 +1,7 @@
 import type { Expression, Kysely, RawBuilder, SqlBool } from 'kysely'
 import type { RowInserter } from './insert-rows.ts'
 import type { Tables } from './schema.ts'
+import type { Statements } from './statements.ts'
 
 export type Db = Kysely<Tables>
 
@@ -18,8 +19,11 @@ export interface SqlParts {
   among(column: string, values: readonly string[]): RawBuilder<SqlBool>
   amongNumbers(column: string, values: readonly number[]): RawBuilder<SqlBool>
   readonly inserter: RowInserter
+  readonly statements: Statements
   /** Rows as a table, however many: they are one parameter. */
   rows<Row>(columns: ColumnsOf<Row>, rows: readonly Row[]): RawBuilder<Row>
+  /** The same of rows that are given as a JSON text. */
+  table<Row>(columns: ColumnsOf<Row>, json: RawBuilder<string>): RawBuilder<Row>
 }
 
 /** A process, and when it said that it lives: milliseconds since 1970. */

@@ -28,7 +28,8 @@ export class RowInserter {
       const size = SIZES.find((one) => one <= rows.length - at) ?? 1
       const part = rows.slice(at, at + size)
       const statement = this.#statement(table, Object.keys(part[0] ?? {}), size, columns)
-      const values = part.flatMap((row): unknown[] => Object.values(row))
+      const values: unknown[] = []
+      for (const row of part) values.push(...Object.values(row))
       const result = await db.executeQuery<Returned>(CompiledQuery.raw(statement, values))
       if (columns.length > 0) returned.push(...result.rows)
       at += size

@@ -126,45 +126,54 @@ async function unclaimed(
   wants: readonly Want[],
   holders: readonly string[],
 ): Promise<number[]> {
-  const found = db
-    .selectFrom(parts.rows(WANT_COLUMNS, wants).as('given'))
-    .crossJoin('requests')
-    .whereRef('requests.fingerprint', '=', 'given.fingerprint')
-    .whereRef('requests.tenant', '=', 'given.tenant')
-    .where('requests.delivered_at', 'is', null)
-    .where('requests.idempotency_key', 'is', null)
-    .where('requests.holder', 'in', holders)
-    .where((is) => is.or([is('requests.ending', 'is', null), is('requests.ending', '<>', 'cancelled')]))
-    .select(['requests.seq', 'given.wanted'])
-    .select(
-      sql<number>`row_number() over (partition by requests.tenant, requests.fingerprint
-        order by case when requests.state = 'done' then 0 else 1 end, requests.seq)`.as('place'),
-    )
-  return placed(
-    await db.selectFrom(found.as('found')).select(['seq']).whereRef('place', '<=', 'wanted').execute(),
-  )
+  const held = Object.fromEntries(holders.map((holder, place) => [`holder${place}`, holder]))
+  const given: Readonly<Record<string, string>> = { ...held, wants: JSON.stringify(wants) }
+  const rows = parts.statements.rows(db, `unclaimed of ${holders.length}`, given, (slot) => {
+    const found = db
+      .selectFrom(parts.table<Want>(WANT_COLUMNS, slot('wants')).as('given'))
+      .crossJoin('requests')
+      .whereRef('requests.fingerprint', '=', 'given.fingerprint')
+      .whereRef('requests.tenant', '=', 'given.tenant')
+      .where('requests.delivered_at', 'is', null)
+      .where('requests.idempotency_key', 'is', null)
+      .where(
+        'requests.holder',
+        'in',
+        Object.keys(held).map((name) => slot(name)),
+      )
+      .where((is) => is.or([is('requests.ending', 'is', null), is('requests.ending', '<>', 'cancelled')]))
+      .select(['requests.seq', 'given.wanted'])
+      .select(
+        sql<number>`row_number() over (partition by requests.tenant, requests.fingerprint
+          order by case when requests.state = 'done' then 0 else 1 end, requests.seq)`.as('place'),
+      )
+    return db.selectFrom(found.as('found')).select(['seq']).whereRef('place', '<=', 'wanted')
+  })
+  return placed(await rows)
 }
 
 /** Those that were delivered within the claim time: the oldest. */
 async function delivered({ db, parts, now }: Tx, arrivals: readonly Arrival[]): Promise<number[]> {
   const since = now - Math.max(...arrivals.map(({ claimMs }) => claimMs))
-  const found = db
-    .selectFrom(parts.rows(WANT_COLUMNS, wantsOf(arrivals)).as('given'))
-    .crossJoin('requests')
-    .whereRef('requests.fingerprint', '=', 'given.fingerprint')
-    .whereRef('requests.tenant', '=', 'given.tenant')
-    .where('requests.ending', '=', 'succeeded')
-    .where('requests.idempotency_key', 'is', null)
-    .where('requests.delivered_at', '>=', since)
-    .select(['requests.seq', 'given.wanted'])
-    .select(
-      sql<number>`row_number() over (partition by requests.tenant, requests.fingerprint order by requests.seq)`.as(
-        'place',
-      ),
-    )
-  return placed(
-    await db.selectFrom(found.as('found')).select(['seq']).whereRef('place', '<=', 'wanted').execute(),
-  )
+  const given = { since, wants: JSON.stringify(wantsOf(arrivals)) }
+  const rows = parts.statements.rows(db, 'delivered', given, (slot) => {
+    const found = db
+      .selectFrom(parts.table<Want>(WANT_COLUMNS, slot('wants')).as('given'))
+      .crossJoin('requests')
+      .whereRef('requests.fingerprint', '=', 'given.fingerprint')
+      .whereRef('requests.tenant', '=', 'given.tenant')
+      .where('requests.ending', '=', 'succeeded')
+      .where('requests.idempotency_key', 'is', null)
+      .where('requests.delivered_at', '>=', slot('since'))
+      .select(['requests.seq', 'given.wanted'])
+      .select(
+        sql<number>`row_number() over (partition by requests.tenant, requests.fingerprint order by requests.seq)`.as(
+          'place',
+        ),
+      )
+    return db.selectFrom(found.as('found')).select(['seq']).whereRef('place', '<=', 'wanted')
+  })
+  return placed(await rows)
 }
 
 /** The newest answer to each. */

@@ -1,6 +1,7 @@
 import { type RawBuilder, sql } from 'kysely'
 import type { ColumnsOf, SqlParts } from './database.ts'
 import { RowInserter } from './insert-rows.ts'
+import { Statements } from './statements.ts'
 
 /** SQLite has one writer at a time, who holds the whole file: rows need no locks. */
 export function sqliteParts(now: () => number): SqlParts {
@@ -13,15 +14,17 @@ export function sqliteParts(now: () => number): SqlParts {
     among: oneOf,
     amongNumbers: oneOf,
     inserter: new RowInserter(() => '?'),
-    rows: sqliteRows,
+    statements: new Statements(),
+    rows: (columns, rows) => sqliteTable(columns, sql`${JSON.stringify(rows)}`),
+    table: sqliteTable,
   }
 }
 
-function sqliteRows<Row>(columns: ColumnsOf<Row>, rows: readonly Row[]): RawBuilder<Row> {
+function sqliteTable<Row>(columns: ColumnsOf<Row>, json: RawBuilder<string>): RawBuilder<Row> {
   const fields = Object.keys(columns).map(
     (name) => sql`value ->> ${sql.lit(`$.${name}`)} as ${sql.ref(name)}`,
   )
-  return sql<Row>`(select ${sql.join(fields)} from json_each(${JSON.stringify(rows)}))`
+  return sql<Row>`(select ${sql.join(fields)} from json_each(${json}))`
 }
 
 export function postgresParts(): SqlParts {
@@ -33,11 +36,13 @@ export function postgresParts(): SqlParts {
     among: (column, values) => sql<boolean>`${sql.ref(column)} = any(${values}::text[])`,
     amongNumbers: (column, values) => sql<boolean>`${sql.ref(column)} = any(${values}::bigint[])`,
     inserter: new RowInserter((index) => `$${index}`),
-    rows: postgresRows,
+    statements: new Statements(),
+    rows: (columns, rows) => postgresTable(columns, sql`${JSON.stringify(rows)}`),
+    table: postgresTable,
   }
 }
 
-function postgresRows<Row>(columns: ColumnsOf<Row>, rows: readonly Row[]): RawBuilder<Row> {
+function postgresTable<Row>(columns: ColumnsOf<Row>, json: RawBuilder<string>): RawBuilder<Row> {
   const fields = Object.entries(columns).map(([name, type]) => sql`${sql.ref(name)} ${sql.raw(String(type))}`)
-  return sql<Row>`(select * from json_to_recordset(${JSON.stringify(rows)}::json) as given(${sql.join(fields)}))`
+  return sql<Row>`(select * from json_to_recordset(${json}::json) as given(${sql.join(fields)}))`
 }

@@ -1,8 +1,8 @@
 /**
- * Calls a server as fast as it answers, on connections that stay open, each with one call at a time. Argument: JSON, see
- * `AcceptOrder`. It writes to sockets itself: a client of more comfort would cost more than the servers that it measures.
+ * Calls a server as fast as it answers, on connections that stay open, each with one call at a time; as often as its
+ * parent says, each time by an `AcceptOrder`. It writes to sockets itself: a client of more comfort would cost more than
+ * the servers that it measures.
  */
-import { measure } from '../measured.ts'
 import { AnswerReader, CHAT_PATH, callText, connectTo } from '../raw-http.ts'
 import { workOf } from '../workload.ts'
 
@@ -16,27 +16,40 @@ export interface AcceptOrder {
 
 const ACCEPTED = 202
 
-const { url, calls, connections, first }: AcceptOrder = JSON.parse(process.argv[2] ?? '')
-const { host } = new URL(url)
-let next = first
+/** The calls of one order, as far as they are made. */
+class Calls {
+  readonly #order: AcceptOrder
+  readonly #host: string
+  #made = 0
 
-const nextCall = (): string | undefined =>
-  next < first + calls
-    ? callText({ host, path: CHAT_PATH, body: JSON.stringify(workOf(next++).body) })
-    : undefined
+  constructor(order: AcceptOrder) {
+    this.#order = order
+    this.#host = new URL(order.url).host
+  }
+
+  /** Undefined: that were all. */
+  next(): string | undefined {
+    const { calls, first } = this.#order
+    if (this.#made === calls) return undefined
+    const { body } = workOf(first + this.#made++)
+    return callText({ host: this.#host, path: CHAT_PATH, body: JSON.stringify(body) })
+  }
+}
 
 /** Resolves with how many calls were accepted on this connection. */
-async function callOn(): Promise<number> {
+async function callOn(url: string, calls: Calls): Promise<number> {
   const socket = await connectTo(url)
   const { promise, resolve, reject } = Promise.withResolvers<number>()
   const reader = new AnswerReader()
   let accepted = 0
   const send = (): void => {
-    const call = nextCall()
+    const call = calls.next()
     if (call !== undefined) socket.write(call)
     else socket.end(() => resolve(accepted))
   }
-  socket.on('error', reject).on('close', () => reject(new Error('the server closed a connection')))
+  const fail = (cause?: unknown): void =>
+    reject(new Error(`${url} closed a connection after ${accepted} calls on it`, { cause }))
+  socket.on('error', fail).on('close', () => fail())
   socket.on('data', (piece) => {
     const answer = reader.add(piece)
     if (!answer) return
@@ -47,7 +60,14 @@ async function callOn(): Promise<number> {
   return await promise
 }
 
-await measure(async () => {
-  const accepted = await Promise.all(Array.from({ length: connections }, callOn))
-  return accepted.reduce((sum, one) => sum + one, 0)
-})
+async function callAll(order: AcceptOrder) {
+  const calls = new Calls(order)
+  const startedAt = performance.now()
+  const counts = await Promise.all(Array.from({ length: order.connections }, () => callOn(order.url, calls)))
+  return {
+    accepted: counts.reduce((sum, one) => sum + one, 0),
+    wallSeconds: (performance.now() - startedAt) / 1000,
+  }
+}
+
+process.on('message', (order: AcceptOrder) => void callAll(order).then((done) => process.send?.(done)))

@@ -9,33 +9,32 @@ import { type Ask, answerText, askOf, errorText, REFUSAL_STATUS } from './worklo
 /** What came of a call in the end, once its caller had it. */
 export type End = 'answered' | 'refused' | `wrong: ${string}`
 
-/** Makes a call in one of the ways there are. `signal`: the caller is cut off. */
-export type AskOnce = (ask: Ask, addresses: Addresses, signal: AbortSignal) => Promise<Got>
-
-/** Longer than it takes a gateway to see that a caller is gone, and shorter than a batch takes at the least. */
+/** Before any answer can be there. */
 const CUT_OFF_MS = 250
 const AGAIN_MS = 1000
+/** By then a gateway has seen that its caller is gone, however little it gets to do. */
+const BACK_MS = 4000
 
-/** Someone who makes one call, however often it takes, until there is an answer. */
+/** Someone who makes one call, however often it takes, until there is an answer; undefined: it was over before. */
 export async function callUntilAnswered(
   serial: number,
   urls: readonly string[],
   over: AbortSignal,
-): Promise<End> {
+): Promise<End | undefined> {
   const ask = askOf(serial)
   const addresses = new Addresses(urls, serial)
   const askOnce = ask.way === 'held' || ask.way === 'streamed' ? askBySdk : askByFetch
   let cutOff: AbortSignal | undefined = ask.isCutOff
     ? AbortSignal.timeout(Math.ceil(chanceOf(`moment of ${serial}`) * CUT_OFF_MS))
     : undefined
-  for (;;) {
-    over.throwIfAborted()
+  while (!over.aborted) {
     const got = await askOnce(ask, addresses, AbortSignal.any([over, ...(cutOff ? [cutOff] : [])]))
-    cutOff = undefined
     if (got.kind !== 'broken') return endOf(ask, got)
     addresses.leave()
-    await sleep(AGAIN_MS)
+    await sleep(cutOff ? BACK_MS : AGAIN_MS)
+    cutOff = undefined
   }
+  return undefined
 }
 
 function endOf({ serial, isRefused }: Ask, got: Exclude<Got, { kind: 'broken' }>): End {

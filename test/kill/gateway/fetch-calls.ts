@@ -19,7 +19,7 @@ export const headersOf = ({ hasKey, urgency, serial }: Ask): Record<string, stri
   ...(hasKey && { 'Idempotency-Key': `key of ${serial}` }),
 })
 
-const ASK_MS = 600
+const ASK_MS = 1500
 const PASSING = [429, 502, 503]
 
 const Accepted = z.object({ id: z.string() })

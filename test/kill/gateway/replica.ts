@@ -2,12 +2,6 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { type GatewayProcess, startGateway } from '../../support/gateway-process.ts'
 import type { Ended } from '../../support/program.ts'
 
-export interface ReplicaSettings {
-  readonly port: number
-  readonly args: readonly string[]
-  readonly env: Readonly<Record<string, string>>
-}
-
 /** While the database is away a gateway ends before it serves. */
 const MOST_STARTS = 200
 const BETWEEN_STARTS_MS = 200
@@ -15,14 +9,17 @@ const BETWEEN_STARTS_MS = 200
 /**
  * One gateway among those that are killed, on a port of its own, again and again:
  *
- *     down -> starting -> up -> down
+ *     down -> starting -> up -> doomed -> down
  */
 export class Replica {
   readonly url: string
-  readonly #settings: ReplicaSettings
+  readonly #env: Readonly<Record<string, string>>
   #life: GatewayProcess | undefined
   #starting: Promise<void> | undefined
-  #isKilled = false
+  /** Its process is to end. */
+  #isDoomed = false
+  /** No other process is to follow. */
+  #isOver = false
   /** When it was killed, in milliseconds since 1970. */
   readonly kills: number[] = []
   /** What its processes logged, oldest first. */
@@ -30,9 +27,9 @@ export class Replica {
   /** Ends that nobody asked for. */
   readonly crashes: string[] = []
 
-  constructor(settings: ReplicaSettings) {
-    this.#settings = settings
-    this.url = `http://127.0.0.1:${settings.port}`
+  constructor(port: number, env: Readonly<Record<string, string>>) {
+    this.#env = { ...env, NIGHTSHIFT_PORT: `${port}` }
+    this.url = `http://127.0.0.1:${port}`
   }
 
   get pid(): number | undefined {
@@ -41,7 +38,7 @@ export class Replica {
 
   /** It serves, and nobody is about to kill it. */
   get isUp(): boolean {
-    return this.#life !== undefined && !this.#isKilled
+    return this.#life !== undefined && !this.#isDoomed
   }
 
   /** Resolves when it serves; safe to be called twice. */
@@ -52,12 +49,11 @@ export class Replica {
     return this.#starting
   }
 
-  /** Kills it in its own time: `ending` is for whoever has it killed by somebody else. Resolves when it is gone. */
-  async kill(ending: Promise<unknown> = Promise.resolve()): Promise<void> {
-    const life = this.#life
+  /** Kills it, once `patience` has ended: until then somebody else may. Resolves when it is gone. */
+  async kill(patience: Promise<unknown> = Promise.resolve()): Promise<void> {
+    const life = this.#doomed()
     if (!life) return
-    this.#isKilled = true
-    await Promise.race([ending, life.ended])
+    await Promise.race([patience, life.ended])
     life.kill('SIGKILL')
     await life.ended
     this.kills.push(Date.now())
@@ -65,19 +61,30 @@ export class Replica {
 
   /** Stops it in order. */
   async stop(): Promise<void> {
-    const life = this.#life
-    if (!life) return
-    this.#isKilled = true
-    life.kill('SIGTERM')
-    const ended = await life.ended
-    if (ended.code !== 0) this.crashes.push(describe(ended))
+    const life = this.#doomed()
+    life?.kill('SIGTERM')
+    const ended = await life?.ended
+    if (ended && ended.code !== 0) this.crashes.push(describe(ended))
+  }
+
+  /** Nothing is left of it. */
+  async end(): Promise<void> {
+    this.#isOver = true
+    await this.#starting?.catch(() => undefined)
+    const life = this.#doomed()
+    life?.kill('SIGKILL')
+    await life?.ended
+  }
+
+  #doomed(): GatewayProcess | undefined {
+    this.#isDoomed = true
+    return this.#life
   }
 
   async #start(): Promise<void> {
-    if (this.#life) return
-    for (let starts = 1; ; starts++) {
+    for (let starts = 1; !this.#life && !this.#isOver; starts++) {
       try {
-        return this.#live(await this.#begin())
+        this.#live(await startGateway([], this.#env))
       } catch (error) {
         if (starts === MOST_STARTS) throw error
         await sleep(BETWEEN_STARTS_MS)
@@ -85,20 +92,15 @@ export class Replica {
     }
   }
 
-  #begin(): Promise<GatewayProcess> {
-    const { port, args, env } = this.#settings
-    return startGateway(args, { ...env, NIGHTSHIFT_PORT: `${port}` })
-  }
-
   #live(life: GatewayProcess): void {
-    this.#isKilled = false
+    this.#isDoomed = false
     this.#life = life
     void life.ended.then((ended) => {
       this.#life = undefined
       this.logs.push(ended.stderr)
-      if (this.#isKilled) return
+      if (this.#isDoomed) return
       this.crashes.push(describe(ended))
-      void this.start()
+      this.start().catch((error: unknown) => this.crashes.push(String(error)))
     })
   }
 }

@@ -1,14 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { EmulatorProcess } from './emulator.ts'
 import type { Pace } from './pace.ts'
+import type { MortalDatabase } from './place.ts'
 import type { Replica } from './replica.ts'
 import type { DatabaseStrike, ReplicaStrike, Strike } from './strikes.ts'
-
-/** The database, as far as it can be killed. */
-export interface MortalDatabase {
-  /** Gives what starts it again. */
-  kill(): Promise<() => Promise<void>>
-}
 
 export interface StrikingParts {
   readonly replicas: readonly Replica[]
@@ -48,9 +43,10 @@ export class Striking {
   #strikeDatabase({ downMs }: DatabaseStrike): Promise<void> {
     this.#database = this.#database.then(async () => {
       const start = await this.#parts.database?.kill()
+      if (!start) throw new Error('there is no database that can be killed')
       this.#parts.say(`the database is down for ${downMs} ms`)
       await sleep(downMs)
-      await start?.()
+      await start()
       this.databaseKills++
     })
     return this.#database

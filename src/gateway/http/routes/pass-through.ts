@@ -1,5 +1,4 @@
 import type { ServerResponse } from 'node:http'
-import { Agent, fetch } from 'undici'
 import { errorText } from '../../../errors.ts'
 import type { Log } from '../../log.ts'
 import type { Upstream } from '../../settings.ts'
@@ -41,7 +40,7 @@ const RETRY_SECONDS = 2
 /** Hands calls on to the server, and its answers back, both as they come. */
 export class PassThrough {
   readonly #parts: PassThroughParts
-  #agent: Agent | undefined
+  #loaded: ReturnType<typeof loadPatient> | undefined
 
   constructor(parts: PassThroughParts) {
     this.#parts = parts
@@ -72,15 +71,15 @@ export class PassThrough {
   }
 
   async close(): Promise<void> {
-    await this.#agent?.destroy()
+    await (await this.#loaded)?.dispatcher.destroy()
   }
 
   async #fetch(url: string, sent: Sent): Promise<Answer> {
     const { upstream, timeoutMs } = this.#parts
     if (upstream.fetch) return upstream.fetch(url, sent)
-    // Node's own `fetch` gives up after 300 seconds, whatever it is told.
-    this.#agent ??= new Agent({ headersTimeout: timeoutMs, bodyTimeout: timeoutMs })
-    return fetch(url, { ...sent, dispatcher: this.#agent })
+    this.#loaded ??= loadPatient(timeoutMs)
+    const { fetch, dispatcher } = await this.#loaded
+    return fetch(url, { ...sent, dispatcher })
   }
 
   #unreachable({ path }: PassedRoute, cause: unknown): HttpError {
@@ -90,6 +89,15 @@ export class PassThrough {
     const message = 'The server that the gateway asks could not be reached. Send the request again.'
     return new HttpError(502, 'upstream_unreachable', message, { cause, headers: comeBack(RETRY_SECONDS) })
   }
+}
+
+/**
+ * Node's own `fetch` gives up after 300 seconds, whatever it is told. What does not is loaded by the first call: it takes
+ * 10 MB, which a gateway that passes nothing on does not need.
+ */
+async function loadPatient(timeoutMs: number) {
+  const { Agent, fetch } = await import('undici')
+  return { fetch, dispatcher: new Agent({ headersTimeout: timeoutMs, bodyTimeout: timeoutMs }) }
 }
 
 /** The server's own place, and of the call no more than its name of a model and its query. */

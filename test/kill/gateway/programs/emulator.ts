@@ -1,12 +1,7 @@
 /** The server that does the work, as `startEmulator` (../emulator.ts) starts it. Argument: how many doors it has. */
 import { Hono } from 'hono'
 import { z } from 'zod'
-import {
-  createEmulator,
-  type Emulator,
-  type ServedEmulator,
-  serveEmulator,
-} from '../../../../src/emulator/index.ts'
+import { createEmulator, type Emulator, serveEmulator } from '../../../../src/emulator/index.ts'
 import { callOf, KillSwitch } from '../../../support/kill-switch.ts'
 import { type Call, type News, type Order, orderSchema, type Report } from '../messages.ts'
 import { answers, serialIn } from '../workload.ts'
@@ -120,7 +115,6 @@ class Records {
 class Door {
   readonly killSwitch = new KillSwitch()
   readonly #app = new Hono()
-  #server: ServedEmulator | undefined
 
   constructor(number: number, records: Records) {
     this.#app.all('*', ({ req: { raw } }) => this.killSwitch.pass(raw, () => records.act(number, raw)))
@@ -130,24 +124,14 @@ class Door {
   }
 
   async open(): Promise<string> {
-    this.#server = await serveEmulator({ app: this.#app }, { port: 0 })
-    return this.#server.url
-  }
-
-  async close(): Promise<void> {
-    await this.#server?.close()
+    const { url } = await serveEmulator({ app: this.#app }, { port: 0 })
+    return url
   }
 }
 
 const emulator = createEmulator({ answer: answers, latency: LATENCY })
 const records = new Records(emulator)
 const doors = Array.from({ length: Number(process.argv[2] ?? 1) }, (_, number) => new Door(number, records))
-
-async function close(): Promise<void> {
-  process.disconnect()
-  await emulator.close()
-  await Promise.all(doors.map((door) => door.close()))
-}
 
 async function obey(order: z.output<typeof orderSchema>): Promise<void> {
   switch (order.do) {
@@ -163,11 +147,13 @@ async function obey(order: z.output<typeof orderSchema>): Promise<void> {
     case 'report':
       return tell({ news: 'report', report: await records.report() })
     case 'close':
-      return close()
+      return process.disconnect()
     default:
       order satisfies never
   }
 }
 
+// Also when whoever started it is gone: all is in memory.
+process.once('disconnect', () => process.exit())
 process.on('message', (message: Order) => void obey(orderSchema.parse(message)))
 tell({ news: 'ready', urls: await Promise.all(doors.map((door) => door.open())) })
