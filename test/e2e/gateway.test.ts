@@ -221,7 +221,7 @@ describe.concurrent('nightshift gateway', { timeout: 120_000 }, () => {
 
   test('two gateways share a PostgreSQL, and one goes on where the other was killed', async ({ signal }) => {
     const until = untilFor(signal)
-    await using server = await startPostgres()
+    const server = await startPostgres()
     await using database = await temporaryDatabase(server)
     const place = { NIGHTSHIFT_POSTGRES: database.url }
     const made = await gatewayCommand(['keys', 'add', 'acme', '--json'], place)

@@ -24,6 +24,7 @@ const B = 'http://example.com/b.png'
 
 afterEach(() => {
   vi.useRealTimers()
+  vi.restoreAllMocks()
 })
 
 describe('sizes of remote images', () => {
@@ -111,7 +112,17 @@ describe('sizes of remote images', () => {
     await vi.advanceTimersByTimeAsync(1)
     await load
     expect(sizes.sizeOf(A)).toBeUndefined()
-    expect(vi.getTimerCount()).toBe(0)
+  })
+
+  test('leave no timer behind that would keep a program from ending', async () => {
+    const timeoutMs = 54_321
+    const set = vi.spyOn(globalThis, 'setTimeout')
+    const clear = vi.spyOn(globalThis, 'clearTimeout')
+    const { fetch } = web(() => picture(30, 20))
+    await createImageSizes({ fetch, timeoutMs }).load([A])
+    const timers = set.mock.results.filter((_, call) => set.mock.calls[call]?.[1] === timeoutMs)
+    expect(timers).toHaveLength(1)
+    expect(clear).toHaveBeenCalledWith(timers[0]?.value)
   })
 
   test('at most so many are asked for at once', async () => {

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { temporaryFolder } from '../support/folder.ts'
 import { startGateway } from '../support/gateway-process.ts'
-import { startPostgres } from '../support/postgres.ts'
+import { startPostgres, temporaryDatabase } from '../support/postgres.ts'
 import { runSample, startSample } from './sample.ts'
 import { ANSWER, startUpstream, type Upstream } from './upstream.ts'
 
@@ -59,7 +59,7 @@ test('with another key it is refused', async () => {
 })
 
 test('its server is set up by its own names', { timeout: 120_000 }, async () => {
-  await using postgres = await startPostgres()
+  await using postgres = await temporaryDatabase(await startPostgres())
   await using upstream = await startUpstream()
   const env = { OPENAI_BASE_URL: upstream.url, BATCH_SERVER_API_KEY, POSTGRES_URL: postgres.url }
   await using server = await startGateway(QUICK, env)

@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { temporaryFolder } from '../support/folder.ts'
 import { freePort, startGateway } from '../support/gateway-process.ts'
 import OpenAI4 from '../support/openai-4.ts'
-import { startPostgres } from '../support/postgres.ts'
+import { startPostgres, temporaryDatabase } from '../support/postgres.ts'
 import { askUntilDone } from './llmbatching/ask-until-done.ts'
 import { curled, runSample, startSample } from './sample.ts'
 import { ANSWER, startUpstream, type Upstream } from './upstream.ts'
@@ -101,7 +101,7 @@ test('without its key nothing is begun', async () => {
 })
 
 test('it is set up by its own names: the port, the key, and the database', { timeout: 120_000 }, async () => {
-  await using postgres = await startPostgres()
+  await using postgres = await temporaryDatabase(await startPostgres())
   await using upstream = await startUpstream()
   const port = await freePort()
   await using server = await startGateway(QUICK, {

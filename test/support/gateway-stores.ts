@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { afterAll, beforeAll, describe } from 'vitest'
+import { beforeAll, describe } from 'vitest'
 import type { AcceptLimits, Arrival } from '../../src/gateway/domain/arrival.ts'
 import type { CutLimits, GatewayBatch } from '../../src/gateway/domain/batch.ts'
 import type { Outcome, QueueGroup } from '../../src/gateway/domain/request.ts'
@@ -34,7 +34,6 @@ export function describeStores(title: string, tests: (rig: StoreRig) => void): v
     beforeAll(async () => {
       server = await startPostgres()
     }, 120_000)
-    afterAll(() => server?.[Symbol.asyncDispose]())
     tests(rigOf('postgres', () => server ?? noServer()))
   })
 }

@@ -1,5 +1,6 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { rmSync } from 'node:fs'
 import { chmod, chown, mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { tmpdir, userInfo } from 'node:os'
@@ -82,7 +83,11 @@ class OwnServer implements PostgresServer {
   readonly url: string
   readonly #place: Place
   /** Whatever ends the tests, it does not stay behind. */
-  readonly #onExit = () => void this.#first?.kill('SIGQUIT')
+  readonly #onExit = () => {
+    this.#first?.kill('SIGQUIT')
+    // Its processes end one by one, and write a file now and then until they have.
+    for (const path of this.#paths) rmSync(path, { recursive: true, force: true, maxRetries: 20 })
+  }
   #first: ChildProcess | undefined
 
   constructor(place: Place) {
@@ -122,10 +127,13 @@ class OwnServer implements PostgresServer {
   }
 
   async remove(): Promise<void> {
-    const { folder, copies } = this.#place
     await this.kill('SIGINT')
     process.off('exit', this.#onExit)
-    for (const path of [folder, copies])
-      if (path) await rm(path, { recursive: true, force: true, maxRetries: 20 })
+    for (const path of this.#paths) await rm(path, { recursive: true, force: true, maxRetries: 20 })
+  }
+
+  get #paths(): readonly string[] {
+    const { folder, copies } = this.#place
+    return copies === undefined ? [folder] : [folder, copies]
   }
 }

@@ -9,22 +9,28 @@ export interface TestPostgres {
   readonly url: string
   /** Ends it at once, as a power cut does, and starts it again; only of a server of our own. */
   readonly restart: (() => Promise<void>) | undefined
-  [Symbol.asyncDispose](): Promise<void>
 }
 
-/** The server that `TEST_POSTGRES_URL` names, or one of our own, which is gone when it is disposed of. */
+/** A server takes seconds to make: the test files that one process runs, one after the other, share it. */
+let shared: Promise<OwnPostgres> | undefined
+
+/**
+ * The server that `TEST_POSTGRES_URL` names, or one of our own, which ends with this process. Others have used it, and
+ * will: take a schema or a database of your own.
+ */
 export async function startPostgres(): Promise<TestPostgres> {
   const given = process.env.TEST_POSTGRES_URL
-  if (given) return { url: given, restart: undefined, [Symbol.asyncDispose]: () => Promise.resolve() }
-  return await startOwnPostgres()
+  if (given) return { url: given, restart: undefined }
+  shared ??= startOwnPostgres()
+  return await shared
 }
 
-export interface OwnPostgres extends TestPostgres {
+export interface OwnPostgres extends TestPostgres, AsyncDisposable {
   /** Kills its first process with SIGKILL, at which the others end; gives what starts it again, on the same data and port. */
   kill(): Promise<() => Promise<void>>
 }
 
-/** A server of our own, whatever the environment says. */
+/** A server of one's own, whatever the environment says; it is gone when it is disposed of. */
 export async function startOwnPostgres(): Promise<OwnPostgres> {
   const server = await makePostgresServer(await freePort())
   await server.start()

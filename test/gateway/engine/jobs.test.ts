@@ -128,7 +128,6 @@ describe('jobs by pg-boss', () => {
   afterAll(async () => {
     for (let at = 1; at <= count; at++)
       await withClient(server.url, (client) => client.query(`drop schema if exists ${schemaOf(at)} cascade`))
-    await server[Symbol.asyncDispose]()
   })
   const schemaOf = (at: number) => `test_jobs_${process.pid}_${at}`
 

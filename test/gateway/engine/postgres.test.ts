@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
 import { BossJobs } from '../../../src/gateway/engine/boss-jobs.ts'
 import type { EngineOptions } from '../../../src/gateway/engine/create-engine.ts'
 import type { Engine } from '../../../src/gateway/engine/engine.ts'
@@ -15,7 +15,6 @@ let server: TestPostgres
 beforeAll(async () => {
   server = await startPostgres()
 }, 120_000)
-afterAll(() => server[Symbol.asyncDispose]())
 
 interface Replicas {
   readonly world: World

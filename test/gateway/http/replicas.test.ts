@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { beforeAll, expect, test } from 'vitest'
 import { Secret } from '../../../src/util/secret.ts'
 import { startPostgres, type TestPostgres, temporaryDatabase } from '../../support/postgres.ts'
 import { AnswerGate, ask, chat, held, openRig, requestsIn, until } from './rig.ts'
@@ -7,7 +7,6 @@ let server: TestPostgres
 beforeAll(async () => {
   server = await startPostgres()
 }, 120_000)
-afterAll(() => server[Symbol.asyncDispose]())
 
 const HOUR_MS = 3_600_000
 const idOf = (response: Response) => response.headers.get('x-nightshift-request-id') ?? ''

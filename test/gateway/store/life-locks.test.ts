@@ -1,7 +1,7 @@
 import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import type { QueryResultRow } from 'pg'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { beforeAll, expect, test } from 'vitest'
 import type { Arrival } from '../../../src/gateway/domain/arrival.ts'
 import { openStore } from '../../../src/gateway/store/open-store.ts'
 import type { GatewayStore } from '../../../src/gateway/store/store.ts'
@@ -19,7 +19,6 @@ let server: TestPostgres
 beforeAll(async () => {
   server = await startPostgres()
 }, 120_000)
-afterAll(() => server[Symbol.asyncDispose]())
 
 /** A replica that is reached by a line of its own, and another one. */
 async function twoReplicas(clock: Clock = systemClock) {

@@ -1,7 +1,7 @@
 import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { sql } from 'kysely'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
 import { openStore } from '../../../src/gateway/store/open-store.ts'
 import { openPostgres } from '../../../src/gateway/store/postgres.ts'
 import type { GatewayStore } from '../../../src/gateway/store/store.ts'
@@ -30,7 +30,6 @@ let server: TestPostgres
 beforeAll(async () => {
   server = await startPostgres()
 }, 120_000)
-afterAll(() => server[Symbol.asyncDispose]())
 
 /** Replicas on one database. */
 async function replicas(count: number) {
