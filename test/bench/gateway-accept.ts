@@ -1,11 +1,10 @@
 import { join } from 'node:path'
-import { temporaryDatabase } from '../support/postgres.ts'
+import { startOwnPostgres, temporaryDatabase } from '../support/postgres.ts'
 import { type AcceptClient, startAcceptClient } from './accept-client.ts'
 import type { BenchOptions } from './batch-path.ts'
 import { noteOnDisk } from './disk.ts'
 import { count, type Findings, median, microseconds, noteOnLoad, times, type Verdict } from './figures.ts'
 import { startBare, startGateway } from './gateway-server.ts'
-import { startDurablePostgres } from './postgres-server.ts'
 import type { ProbedServer } from './probed-server.ts'
 import { newFolder, startServer } from './processes.ts'
 
@@ -58,7 +57,7 @@ export async function benchAccepting(options: BenchOptions): Promise<Findings> {
 
 /** The same with PostgreSQL on the same machine, whose own work is in the rate, but not in the CPU time. */
 export async function benchAcceptingOnPostgres(options: BenchOptions): Promise<Findings> {
-  await using server = await startDurablePostgres()
+  await using server = await startOwnPostgres({ isDurable: true })
   const measurements = await measureAll(server.url, options)
   return {
     ...findingsOf(measurements),

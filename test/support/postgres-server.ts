@@ -33,8 +33,16 @@ async function ordinaryAccount(): Promise<Account | undefined> {
   return { uid: await idOf('-u'), gid: await idOf('-g') }
 }
 
-/** Makes the data of a server. Nothing in it is written through to the disk: no test cuts the power of this machine. */
-export async function makePostgresServer(port: number): Promise<PostgresServer> {
+export interface PostgresServerOptions {
+  /** Commits are written through to the disk. Default: false, since no test cuts the power of this machine. */
+  readonly isDurable?: boolean
+}
+
+/** Makes the data of a server. */
+export async function makePostgresServer(
+  port: number,
+  { isDurable = false }: PostgresServerOptions = {},
+): Promise<PostgresServer> {
   const folder = await mkdtemp(join(tmpdir(), 'nightshift-test-postgres-'))
   const account = await ordinaryAccount()
   const copies = account && (await mkdtemp('/tmp/nightshift-test-postgres-programs-'))
@@ -45,7 +53,8 @@ export async function makePostgresServer(port: number): Promise<PostgresServer> 
   if (account) await chown(data, account.uid, account.gid)
   const settings = ['--username=postgres', '--auth=trust', '--encoding=UTF8', '--locale=C', '--no-sync']
   await run(join(programs, 'bin', 'initdb'), [`--pgdata=${data}`, ...settings], { ...account, cwd: folder })
-  return new OwnServer({ folder, data, copies, program: join(programs, 'bin', 'postgres'), port, account })
+  const program = join(programs, 'bin', 'postgres')
+  return new OwnServer({ folder, data, copies, program, port, account, isDurable })
 }
 
 const platformSchema = z.object({ initdb: z.string() })
@@ -75,6 +84,7 @@ interface Place {
   readonly program: string
   readonly port: number
   readonly account: Account | undefined
+  readonly isDurable: boolean
 }
 
 const READY = 'ready to accept connections'
@@ -97,8 +107,9 @@ class OwnServer implements PostgresServer {
   }
 
   async start(): Promise<void> {
-    const { program, data, port, account, folder } = this.#place
-    const settings = ['listen_addresses=127.0.0.1', 'unix_socket_directories=', 'fsync=off']
+    const { program, data, port, account, folder, isDurable } = this.#place
+    const fsync = `fsync=${isDurable ? 'on' : 'off'}`
+    const settings = ['listen_addresses=127.0.0.1', 'unix_socket_directories=', fsync]
     const args = ['-D', data, '-p', `${port}`, ...settings.flatMap((setting) => ['-c', setting])]
     const first = spawn(program, args, { ...account, cwd: folder, stdio: ['ignore', 'ignore', 'pipe'] })
     this.#first = first

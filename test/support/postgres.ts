@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { createServer } from 'node:net'
 import { setTimeout } from 'node:timers/promises'
 import pg from 'pg'
-import { makePostgresServer, type PostgresServer } from './postgres-server.ts'
+import { makePostgresServer, type PostgresServer, type PostgresServerOptions } from './postgres-server.ts'
 
 /** A PostgreSQL server for tests. */
 export interface TestPostgres {
@@ -31,8 +31,8 @@ export interface OwnPostgres extends TestPostgres, AsyncDisposable {
 }
 
 /** A server of one's own, whatever the environment says; it is gone when it is disposed of. */
-export async function startOwnPostgres(): Promise<OwnPostgres> {
-  const server = await makePostgresServer(await freePort())
+export async function startOwnPostgres(options: PostgresServerOptions = {}): Promise<OwnPostgres> {
+  const server = await makePostgresServer(await freePort(), options)
   await server.start()
   return {
     url: server.url,
