@@ -50,7 +50,7 @@ export function resolveGatewayOptions(given: GatewayOptions, env: EnvironmentVar
   )
   if (problems.length > 0) throw usageError(problems)
   const options = gatewaySchema.parse(fitted(findings, sources))
-  const wrong = [...crossProblems(options), ...keyProblems(env)]
+  const wrong = [...crossProblems(options), ...keyProblems(env), ...webhookProblems(env)]
   if (wrong.length > 0) throw usageError(wrong)
   const { callerKey, warnings } = callerKeyOf(env)
   return Object.freeze({
@@ -59,7 +59,7 @@ export function resolveGatewayOptions(given: GatewayOptions, env: EnvironmentVar
     secrets: Object.freeze({
       upstreamKey: secret(env, UPSTREAM_KEY),
       callerKey,
-      webhookSecret: secret(env, 'NIGHTSHIFT_WEBHOOK_SECRET'),
+      webhookSecret: secret(env, WEBHOOK_SECRET),
     }),
     warnings: [
       ...findings.flatMap((finding) => finding.warnings),
@@ -210,6 +210,17 @@ function keyProblems(env: EnvironmentVariables): string[] {
       (name) =>
         `environment variable ${name} is no key: it has spaces, line breaks or other than ASCII characters in it`,
     )
+}
+
+const WEBHOOK_SECRET = 'NIGHTSHIFT_WEBHOOK_SECRET'
+
+/** A receiver would decode another key than we do, or one that anybody can guess. */
+function webhookProblems(env: EnvironmentVariables): string[] {
+  const encoded = variable(env, WEBHOOK_SECRET)?.match(/^whsec_(.*)$/s)?.[1]
+  if (encoded === undefined || (encoded !== '' && z.base64().safeParse(encoded).success)) return []
+  return [
+    `environment variable ${WEBHOOK_SECRET} begins with "whsec_", but what follows is not base64; make one by: echo whsec_$(openssl rand -base64 32)`,
+  ]
 }
 
 function callerKeyOf(env: EnvironmentVariables): {

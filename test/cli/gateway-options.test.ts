@@ -209,6 +209,22 @@ describe('what cannot be is refused, by its name:', () => {
     expect(complaint(env)).not.toContain(key)
   })
 
+  test.each(['whsec_', 'whsec_not base64!', 'whsec_a'])(
+    'a secret of webhooks that nobody could decode, without showing it: %s',
+    (value) => {
+      const complained = complaint({ NIGHTSHIFT_WEBHOOK_SECRET: value })
+      expect(complained).toContain('NIGHTSHIFT_WEBHOOK_SECRET begins with "whsec_"')
+      if (value !== 'whsec_') expect(complained).not.toContain(value)
+    },
+  )
+
+  test.each(['whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw', 'any other text'])(
+    'a secret of webhooks: %s',
+    (value) => {
+      expect(resolved({ NIGHTSHIFT_WEBHOOK_SECRET: value }).secrets.webhookSecret?.reveal()).toBe(value)
+    },
+  )
+
   test('a key that is not used may be anything', () => {
     const env = { BATCH_SERVER_API_KEY: 'good', API_KEY: 'two words', OPENAI_API_KEY: ' sk-x\n' }
     expect(resolved(env).secrets.callerKey?.reveal()).toBe('good')

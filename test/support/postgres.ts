@@ -21,8 +21,14 @@ let shared: Promise<OwnPostgres> | undefined
 export async function startPostgres(): Promise<TestPostgres> {
   const given = process.env.TEST_POSTGRES_URL
   if (given) return { url: given, restart: undefined }
-  shared ??= startOwnPostgres()
+  shared ??= startShared()
   return await shared
+}
+
+function startShared(): Promise<OwnPostgres> {
+  // By this signal a worker is ended; unless it is heard, Node asks nobody what is to be cleaned up.
+  process.once('SIGTERM', () => process.exit())
+  return startOwnPostgres()
 }
 
 export interface OwnPostgres extends TestPostgres, AsyncDisposable {

@@ -44,10 +44,15 @@ export class AttemptSteps {
     return 'on'
   }
 
-  /** A definite no of the server: nothing was made. */
+  /** A definite no: nothing was made. */
   async refused(error: RemoteError): Promise<Next> {
     const { status, message } = error
-    this.context.log.error('batch_refused', { batch: this.batch.number, status, reason: message })
+    const { log } = this.context
+    const { number } = this.batch
+    // Without a status nobody said no: there is only no way to the server at the moment.
+    if (status === undefined)
+      log.warn('upstream_trouble', { batch: number, what: 'unreachable', reason: message })
+    else log.error('batch_refused', { batch: number, status, reason: message })
     await this.abandon(message)
     return this.unsent.refused(this.claim, error)
   }

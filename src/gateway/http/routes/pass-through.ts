@@ -64,7 +64,7 @@ export class PassThrough {
       if (meter.isOver) throw tooLarge(maxBodyBytes)
       throw raw.signal.aborted ? callerGone(error) : this.#unreachable(route, error)
     })
-    onCall(route.path, String(answer.status))
+    onCall(route.path, answer.status < 400 ? 'ok' : String(answer.status))
     checkStatus(answer.status)
     const given = answer.body && unbroken(answer.body, call.env?.outgoing)
     return { status: answer.status, headers: headersToGive(answer.headers), body: given }
