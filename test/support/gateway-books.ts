@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
+import { z } from 'zod'
 import type { StoreSettings } from '../../src/gateway/store/open-store.ts'
 import { withClient } from './postgres.ts'
 
@@ -14,7 +15,6 @@ const AUDIT: Readonly<Record<string, string>> = {
   'a tenant has spent less than its requests cost': `
     select name from tenants where spent_nano <
       (select coalesce(sum(cost_nano), 0) from requests where requests.tenant = tenants.name)`,
-  'a tenant is beyond its limit': `select name from tenants where spent_nano + reserved_nano > max_nano`,
   'a batch has another number of requests that wait for it': `
     select number from batches where live <>
       (select count(*) from requests where requests.batch = batches.number and state = 'batched')`,
@@ -41,13 +41,24 @@ const AUDIT: Readonly<Record<string, string>> = {
     union all select id from requests where reserved_nano < 0`,
 }
 
+const beyondSchema = z.object({ name: z.string(), excess: z.coerce.number() })
+
 /** Reads from a gateway's database, at one moment. */
 export type Query = (sql: string) => Promise<readonly unknown[]>
 
+const BEYOND = `
+  select name, spent_nano + reserved_nano - max_nano as excess from tenants where spent_nano + reserved_nano > max_nano`
+
+/** What batches that turned up late may cost tenants beyond their limits, in nano-USD: both they and those made in their place are paid. */
+export type Excess = ReadonlyMap<string, number>
+
 /** Looks into the database, beside whoever uses it, for anything that must never be at a commit; in words. */
-export const unsoundBooks = (settings: StoreSettings): Promise<string[]> =>
+export const unsoundBooks = (settings: StoreSettings, allowed: Excess = new Map()): Promise<string[]> =>
   readBooks(settings, async (query) => {
     const findings: string[] = []
+    for (const { name, excess } of z.array(beyondSchema).parse(await query(BEYOND)))
+      if (excess > (allowed.get(name) ?? 0))
+        findings.push(`a tenant is beyond its limit: ${name} by ${excess}`)
     for (const [what, sql] of Object.entries(AUDIT)) {
       const rows = await query(sql)
       findings.push(...rows.map((row) => `${what}: ${JSON.stringify(row)}`))

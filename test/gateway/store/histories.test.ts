@@ -14,7 +14,7 @@ describeStores('whatever two replicas do', (rig) => {
         const history = await begun(world)
         for (const one of steps) {
           await history.run(one)
-          await expectSoundBooks(world.settings)
+          await expectSoundBooks(world.settings, history.strayed)
         }
         await expectSameEnds(history)
       }),
@@ -34,11 +34,11 @@ describeStores('whatever two replicas do', (rig) => {
           isOver = true
         })
         while (!isOver) {
-          await expectSoundBooks(world.settings)
+          await expectSoundBooks(world.settings, history.strayed)
           await setImmediate()
         }
         await over
-        await expectSoundBooks(world.settings)
+        await expectSoundBooks(world.settings, history.strayed)
         await expectSameEnds(history)
       }),
       { numRuns: 8 },

@@ -6,6 +6,9 @@ import { ANY_SIZE, againOf, arrivalOf, endOf, LONG_MS } from '../../support/gate
 /** What tenants may spend. */
 export const LIMITS = { default: 20_000, other: 5000 } as const
 
+/** What a direct call costs, to what it costs by batch. */
+const DIRECTLY = 2
+
 /** One of two replicas does something. Numbers pick one of what there is, whatever that is then. */
 export type Step = { readonly replica: 0 | 1; readonly pick: number } & (
   | { readonly do: 'accept'; readonly calls: readonly Call[] }
@@ -116,6 +119,8 @@ export class History {
   readonly ids: string[] = []
   /** Requests that were told to be done, with what their answers were then. */
   readonly ends = new Map<string, string>()
+  /** The most that strays can have cost, in nano-USD, while what took their place is paid, too. */
+  readonly strayed = new Map<string, number>()
   readonly #mosts = new Map<string, number>()
   readonly #batches: number[] = []
   readonly #claims: { readonly batch: number; readonly epoch: number }[] = []
@@ -158,6 +163,7 @@ export class History {
       }
       case 'stray': {
         const outcomes = step.outcomes.flatMap((told) => this.#outcome(told))
+        this.#allow(outcomes)
         return this.#ended(store, await store.settleStray(one(this.#tags, step.pick) ?? 'none', outcomes))
       }
       case 'settle-call': {
@@ -215,7 +221,7 @@ export class History {
         mode,
         route,
         mostNanoUsd: most,
-        mostDirectlyNanoUsd: 2 * most,
+        mostDirectlyNanoUsd: DIRECTLY * most,
       }),
     )
     for (const { id, mostNanoUsd = 0 } of arrivals) this.#mosts.set(id, mostNanoUsd)
@@ -268,6 +274,14 @@ export class History {
       return [againOf(id, { uses: kind === 'again' ? 'attempt' : 'expiry', costNanoUsd })]
     const body = `"answer ${this.#names++}"`
     return [endOf(id, { body, costNanoUsd, ending: kind === 'good' ? 'succeeded' : 'failed' })]
+  }
+
+  #allow(outcomes: readonly Outcome[]): void {
+    const most = outcomes.reduce((sum, outcome) => {
+      if (outcome.kind !== 'ended') return sum
+      return sum + (outcome.costNanoUsd ?? DIRECTLY * (this.#mosts.get(outcome.id) ?? 0))
+    }, 0)
+    for (const tenant of Object.keys(LIMITS)) this.strayed.set(tenant, (this.strayed.get(tenant) ?? 0) + most)
   }
 
   /** An answer that was there once is the answer for ever. */
