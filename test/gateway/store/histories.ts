@@ -168,8 +168,8 @@ export class History {
       }
       case 'settle-call': {
         const call = one(this.#calls, step.pick)
-        const [outcome] = step.outcomes.flatMap((told) => this.#outcome(told))
-        if (call && outcome) await store.settleCall(call.epoch, { ...outcome, id: call.id })
+        const [outcome] = call ? step.outcomes.flatMap((told) => this.#outcome(told, [call.id])) : []
+        if (call && outcome) await store.settleCall(call.epoch, outcome)
         return
       }
       case 'requeue': {
