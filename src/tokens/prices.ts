@@ -1,4 +1,5 @@
-import { calcPrice, type ModelPrice } from '@pydantic/genai-prices'
+import { createRequire } from 'node:module'
+import type { ModelPrice } from '@pydantic/genai-prices'
 import { UsageError } from '../errors.ts'
 import type { TokenUsage } from './usage.ts'
 
@@ -148,12 +149,18 @@ function loadCards(model: string, day: number, given: PriceOverrides): Cards {
   }
 }
 
+type ListedPrices = typeof import('@pydantic/genai-prices')
+
+/** 800 KB of code, and 9 MB of memory, which whoever asks for no price does without. Node keeps it once it is there. */
+const loadTable = (): ListedPrices => createRequire(import.meta.url)('@pydantic/genai-prices')
+
 /**
  * A snapshot the table does not list is priced as its model. A fine-tuned model never is: it costs more than
  * the model it was made from, so without a listed price its cost is unknown.
  */
 function listedPrice(model: string, timestamp: Date): ModelPrice | undefined {
   const options = { providerId: 'openai', timestamp }
+  const { calcPrice } = loadTable()
   const found = calcPrice({}, model, options)
   const general = model.replace(/-\d{4}-\d{2}-\d{2}$/, '')
   return (found ?? (general === model ? null : calcPrice({}, general, options)))?.model_price

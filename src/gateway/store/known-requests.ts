@@ -162,7 +162,8 @@ async function delivered({ db, parts, now }: Tx, arrivals: readonly Arrival[]): 
       .crossJoin('requests')
       .whereRef('requests.fingerprint', '=', 'given.fingerprint')
       .whereRef('requests.tenant', '=', 'given.tenant')
-      .where('requests.ending', '=', 'succeeded')
+      // In the text: of a parameter SQLite cannot know that the index on answers has it, and plans anew each time.
+      .where('requests.ending', '=', sql.lit('succeeded'))
       .where('requests.idempotency_key', 'is', null)
       .where('requests.delivered_at', '>=', slot('since'))
       .select(['requests.seq', 'given.wanted'])
@@ -185,7 +186,7 @@ async function answered({ db, parts }: Tx, wants: readonly Want[]): Promise<numb
         .selectFrom('requests')
         .whereRef('requests.fingerprint', '=', 'given.fingerprint')
         .whereRef('requests.tenant', '=', 'given.tenant')
-        .where('requests.ending', '=', 'succeeded')
+        .where('requests.ending', '=', sql.lit('succeeded'))
         .orderBy('requests.finished_at', 'desc')
         .limit(1)
         .select('requests.seq')
