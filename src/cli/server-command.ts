@@ -1,7 +1,6 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import type { RemoteApi } from '../batch/remote-api.ts'
-import { createEmulator } from '../emulator/create-emulator.ts'
 import { LockError, StateError, UsageError } from '../errors.ts'
 import { OpenAIRemoteApi } from '../openai/remote-api.ts'
 import { mustExist } from '../requester/read-only-view.ts'
@@ -75,6 +74,7 @@ async function withEmulator<Result>(
   await using _ = await TaskLock.acquire({ directory, name, clock: io.clock, signal: io.signal }).catch(
     inUse(name),
   )
+  const { createEmulator } = await import('../emulator/create-emulator.ts')
   const emulator = createEmulator({ dataDir, clock: io.clock, answer: nobody })
   try {
     const fetch: Fetch = (input, init) => emulator.fetch(input, init)
