@@ -197,6 +197,7 @@ async function emulatorOnDemand(
       })
       return started.fetch(input, init)
     },
+    // One that could not be started has said so by `failed`.
     close: async () => (await emulator?.catch(() => undefined))?.close(),
     failed: failed.signal,
     check: () => failed.signal.throwIfAborted(),

@@ -20,15 +20,18 @@ export type Post = (url: string, init: PostInit) => Promise<PostAnswer>
 export function patientPost(): Post {
   let loaded: ReturnType<typeof loadPatient> | undefined
   return async (url, { headers, body, signal }) => {
-    loaded ??= loadPatient()
+    loaded ??= loadPatient(0)
     const { fetch, dispatcher } = await loaded
     const init = { method: 'POST', headers: Object.fromEntries(headers), body, signal, dispatcher }
     return fetch(url, { ...init, redirect: 'manual' })
   }
 }
 
-/** Loaded by the first call: it takes 10 MB, which who calls nothing directly does not need. */
-async function loadPatient() {
+/**
+ * A `fetch` that waits as long as it is told for headers and for each piece of a body, where Node's own gives up after
+ * 300 seconds. `timeoutMs`: 0 is for ever. It is for the first call to load: it takes 10 MB.
+ */
+export async function loadPatient(timeoutMs: number) {
   const { Agent, fetch } = await import('undici')
-  return { fetch, dispatcher: new Agent({ headersTimeout: 0, bodyTimeout: 0 }) }
+  return { fetch, dispatcher: new Agent({ headersTimeout: timeoutMs, bodyTimeout: timeoutMs }) }
 }

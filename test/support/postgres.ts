@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
-import { createServer } from 'node:net'
 import { setTimeout } from 'node:timers/promises'
 import pg from 'pg'
+import { freePort } from './gateway-process.ts'
 import { makePostgresServer, type PostgresServer, type PostgresServerOptions } from './postgres-server.ts'
 
 /** A PostgreSQL server for tests. */
@@ -68,15 +68,6 @@ async function startAgain(server: PostgresServer): Promise<void> {
       await setTimeout(BETWEEN_STARTS_MS)
     }
   }
-}
-
-async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, '127.0.0.1')
-  await new Promise((resolve) => probe.once('listening', resolve))
-  const address = probe.address()
-  await new Promise((resolve) => probe.close(resolve))
-  if (address === null || typeof address === 'string') throw new Error('no free port')
-  return address.port
 }
 
 /** A schema of its own in a server, dropped when it is disposed of. */

@@ -32,11 +32,16 @@ export function observedApi(api: RemoteApi, onCall: OnUpstreamCall): RemoteApi {
         onCall('call', resultOf(error))
         throw error
       })
-      onCall('call', reply.status < 400 ? 'ok' : String(reply.status))
+      onCall('call', resultOfStatus(reply.status))
       return reply
     },
   }
 }
+
+const FIRST_ERROR = 400
+
+/** How a call is counted that was answered with this status. */
+export const resultOfStatus = (status: number): string => (status < FIRST_ERROR ? 'ok' : String(status))
 
 function resultOf(error: unknown): string {
   if (error instanceof RemoteError && error.status !== undefined) return String(error.status)

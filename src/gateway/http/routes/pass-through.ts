@@ -1,10 +1,12 @@
 import type { ServerResponse } from 'node:http'
 import { errorText } from '../../../errors.ts'
+import { loadPatient } from '../../../openai/patient-fetch.ts'
 import type { Log } from '../../log.ts'
 import type { Upstream } from '../../settings.ts'
 import type { Caller } from '../access/access.ts'
 import { checkBodyHeaders, tooLarge } from '../body-reading.ts'
 import { comeBack, HttpError, STAY_AWAY } from '../http-error.ts'
+import { resultOfStatus } from '../metrics/observed-api.ts'
 import { type Call, headersOf, type Reply } from '../reply.ts'
 import type { PassedRoute } from './passed-routes.ts'
 import { headersToGive, headersToSend } from './upstream-headers.ts'
@@ -64,7 +66,7 @@ export class PassThrough {
       if (meter.isOver) throw tooLarge(maxBodyBytes)
       throw raw.signal.aborted ? callerGone(error) : this.#unreachable(route, error)
     })
-    onCall(route.path, answer.status < 400 ? 'ok' : String(answer.status))
+    onCall(route.path, resultOfStatus(answer.status))
     checkStatus(answer.status)
     const given = answer.body && unbroken(answer.body, call.env?.outgoing)
     return { status: answer.status, headers: headersToGive(answer.headers), body: given }
@@ -89,15 +91,6 @@ export class PassThrough {
     const message = 'The server that the gateway asks could not be reached. Send the request again.'
     return new HttpError(502, 'upstream_unreachable', message, { cause, headers: comeBack(RETRY_SECONDS) })
   }
-}
-
-/**
- * Node's own `fetch` gives up after 300 seconds, whatever it is told. What does not is loaded by the first call: it takes
- * 10 MB, which a gateway that passes nothing on does not need.
- */
-async function loadPatient(timeoutMs: number) {
-  const { Agent, fetch } = await import('undici')
-  return { fetch, dispatcher: new Agent({ headersTimeout: timeoutMs, bodyTimeout: timeoutMs }) }
 }
 
 /** The server's own place, and of the call no more than its name of a model and its query. */
